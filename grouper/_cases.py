@@ -1,0 +1,403 @@
+"""Arrow table of cases → `CaseBatch`: ids and facts as the kernels read them.
+
+Order of work: check the schema (every fault at once), read the facts, hash the code strings to ids
+on the Arrow buffers, resolve what was not found once per distinct text, find repeated case ids.
+Nothing is guessed in silence: each normalisation is counted in `CaseBatch.counts`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from grouper import _chunks
+from grouper.errors import CaseSchemaError
+from grouper.kernels import codes as kernels
+from grouper.tables import Reason, Scheme
+from grouper.tables._types import (
+    BLANK_CODE,
+    DIAGNOSES,
+    GREY_CODE,
+    I32,
+    MISSING,
+    PROCEDURES,
+    U8,
+    U64,
+    UNKNOWN_CODE,
+    CaseArrays,
+    Fact,
+    Side,
+    Warn,
+)
+from grouper.tables._vocabulary import Vocabulary
+
+Array: TypeAlias = Any  # a pyarrow array: pyarrow ships no types
+
+OLDEST = 150
+NUMBERS = {
+    "age": Fact.AGE,
+    "age_days": Fact.AGE_DAYS,
+    "sex": Fact.SEX,
+    "los": Fact.LOS,
+    "icu_hours": Fact.ICU_HOURS,
+}
+TEXTS = {"discharge_mode": Fact.DISCHARGE_MODE, "department": Fact.DEPARTMENT}
+REQUIRED = ("case_id", "sex", "age", "diagnoses", "procedures")
+FAULT = "input_fault"
+"""Column of a reader's own refusals: a row with a text here is rejected, never the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class CaseBatch:
+    """Encoded cases (病例).
+
+    `table` holds the rows as given, `arrays` what the kernels read, `warn` the warnings found here
+    (uint32 bits, see `Warn`), `counts` how many codes were normalised, mapped or unknown.
+    """
+
+    table: pa.Table
+    scheme: Scheme
+    arrays: CaseArrays
+    warn: NDArray[np.uint32]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.arrays.reject)
+
+
+def encode(
+    cases: pa.Table, scheme: Scheme, *, codes: str = "insurer", threads: int | None = None
+) -> CaseBatch:
+    """Encode a table of cases for a scheme (编码).
+
+    Parameters
+    ----------
+    cases : the columns of `REQUIRED`, others as they are at hand; code lists are list<string> or
+        list<dictionary>, principal first.
+    codes : "insurer" (医保版, as is) or "clinical" (国临版, each mapped once).
+
+    Raises
+    ------
+    CaseSchemaError : a required column is missing or a column is of another kind; names them all.
+    """
+    _check_schema(cases.schema)
+    counts: Counter[str] = Counter()
+    n = len(cases)
+    dx_off, dx = _encode_lists(
+        cases["diagnoses"], scheme.vocabulary(DIAGNOSES, codes), "diagnoses", counts, threads
+    )
+    px_off, px = _encode_lists(
+        cases["procedures"], scheme.vocabulary(PROCEDURES, codes), "procedures", counts, threads
+    )
+    warn = np.zeros(n, np.uint32)
+    px_off, px = _grey_procedures(scheme, px_off, px, warn)
+    if (px == BLANK_CODE).any():
+        px_off, px = _drop(px_off, px, np.zeros(len(scheme.codes) + 1, np.uint8))
+    facts = _facts(cases, scheme)
+    reject = _reject(cases, facts)
+    arrays = CaseArrays(dx_off, dx, px_off, px, facts, reject)
+    return CaseBatch(cases, scheme, arrays, warn, dict(counts))
+
+
+def _check_schema(schema: pa.Schema) -> None:
+    faults = [f"required column {c!r} is missing" for c in REQUIRED if c not in schema.names]
+    for name in sorted({x for x in schema.names if schema.names.count(x) > 1}):
+        faults.append(f"column {name!r} stands twice")
+    kinds: list[tuple[tuple[str, ...], Callable[[pa.DataType], bool], str]] = [
+        (("diagnoses", "procedures"), _is_code_list, "a list of strings"),
+        (("case_id", *TEXTS), _is_text, "strings"),
+        ((*NUMBERS, "birth_weight", "admission_weight"), _is_number, "whole numbers"),
+        (("admission_date", "discharge_date"), _is_date, "dates"),
+    ]
+    for names, fits, wanted in kinds:
+        for name in names:
+            if name in schema.names and not fits(kind := schema.field(name).type):
+                faults.append(f"column {name!r} is {kind}, not {wanted}")
+    if faults:
+        names = ", ".join(schema.names)
+        raise CaseSchemaError([*faults, f"the table has the columns: {names}"])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _is_code_list(kind: pa.DataType) -> bool:
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(pa.types.is_null(kind)) or (lists and _is_text(kind.value_type))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+    )
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind))
+
+
+# ------------------------------------------------------------------------------------------ facts
+
+
+def _facts(cases: pa.Table, scheme: Scheme) -> I32:
+    facts = np.full((len(cases), len(Fact)), MISSING, np.int32)
+    weight = f"{scheme.settings.newborn_weight}_weight"
+    for name, fact in {**NUMBERS, weight: Fact.WEIGHT}.items():
+        if name in cases.schema.names:
+            facts[:, fact] = numbers(cases[name])
+    for name, fact in TEXTS.items():
+        if name in cases.schema.names and scheme.literals:
+            literals = pa.array(list(scheme.literals), pa.string())
+            index = pc.index_in(cases[name].cast(pa.string()), literals)
+            facts[:, fact] = pc.fill_null(index, MISSING).to_numpy()
+    facts[facts[:, Fact.AGE] != 0, Fact.AGE_DAYS] = MISSING
+    return facts
+
+
+def numbers(column: pa.ChunkedArray) -> I32:
+    """Return whole numbers as int32; null, NaN, fractions and numbers beyond int32 are MISSING."""
+    if pa.types.is_null(column.type):
+        return np.full(len(column), MISSING, np.int32)
+    if pa.types.is_integer(column.type):
+        wide = pc.fill_null(column.cast(pa.int64()), MISSING).to_numpy()
+        fits = np.abs(wide) < 2**31
+    else:
+        given = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+        fits = np.isfinite(given) & (np.abs(given) < 2**31)
+        wide = np.where(fits, given, 0)
+        fits &= wide == np.floor(wide)
+    return np.where(fits, wide, MISSING).astype(np.int32)
+
+
+def _reject(cases: pa.Table, facts: I32) -> U8:
+    """Return the first reason that refuses each row, but for those that the codes decide."""
+    reject = np.zeros(len(cases), np.uint8)
+
+    def mark(where: NDArray[np.bool_], reason: Reason) -> None:
+        reject[where & (reject == 0)] = reason
+
+    sex, age = facts[:, Fact.SEX], facts[:, Fact.AGE]
+    offsets, data, words, _, blank = _strings(text_array(cases["case_id"]))
+    mark(_repeats(offsets, data, words) & ~blank, Reason.DUPLICATE_CASE_ID)
+    mark(blank, Reason.INPUT_UNREADABLE)
+    if FAULT in cases.schema.names:
+        mark(pc.is_valid(cases[FAULT]).to_numpy(), Reason.INPUT_UNREADABLE)
+    if "principals" in cases.schema.names:
+        mark(numbers(cases["principals"]) > 1, Reason.TWO_PRINCIPAL_DIAGNOSES)
+    mark((sex != 0) & (sex != 1) & (sex != 2) & (sex != 9), Reason.SEX_UNREADABLE)
+    mark((age < 0) | (age > OLDEST), Reason.AGE_UNREADABLE)
+    mark((age == 0) & (facts[:, Fact.AGE_DAYS] < 0), Reason.AGE_DAYS_MISSING)
+    if {"admission_date", "discharge_date"} <= set(cases.schema.names):
+        admitted, left = (_days(cases[c]) for c in ("admission_date", "discharge_date"))
+        known = (admitted != MISSING) & (left != MISSING)
+        mark(known & (left < admitted), Reason.DISCHARGE_BEFORE_ADMISSION)
+    facts[(sex == 0) | (sex == 9), Fact.SEX] = MISSING
+    return reject
+
+
+def _days(column: pa.ChunkedArray) -> I32:
+    if pa.types.is_null(column.type):
+        return np.full(len(column), MISSING, np.int32)
+    days = column.cast(pa.date32(), safe=False).cast(pa.int32())
+    return np.asarray(pc.fill_null(days, MISSING).to_numpy(), np.int32)
+
+
+# ------------------------------------------------------------------------------------------ codes
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The strings of one chunk of a list column and where their ids go."""
+
+    values: Array
+    at: int  # first id of this piece
+    n: int
+
+
+def _encode_lists(
+    column: pa.ChunkedArray,
+    vocabulary: Vocabulary,
+    name: str,
+    counts: Counter[str],
+    threads: int | None,
+) -> tuple[I32, I32]:
+    """Return CSR offsets [n + 1] and ids of a column of code lists."""
+    lengths, pieces, total = [np.zeros(1, np.int64)], [], 0
+    for chunk in column.chunks:
+        ends, values = _list_parts(chunk)
+        lengths.append(ends + total)
+        pieces.append(_Piece(values, total, len(values)))
+        total += len(values)
+    if total >= 2**31:
+        raise CaseSchemaError([f"column {name!r} holds 2^31 codes or more; group it in batches"])
+    offsets = np.concatenate(lengths).astype(np.int32)
+    ids = np.empty(total, np.int32)
+    for piece in pieces:
+        out = ids[piece.at : piece.at + piece.n]
+        _encode_values(piece.values, vocabulary, out, name, counts, threads)
+    counts[f"{name}: unknown"] += int((ids == UNKNOWN_CODE).sum())
+    return offsets, ids
+
+
+def _list_parts(chunk: Array) -> tuple[NDArray[np.int64], Array]:
+    """Return (end of each list, flat values) of one chunk; a null list is empty."""
+    if pa.types.is_null(chunk.type):
+        return np.zeros(len(chunk), np.int64), pa.array([], pa.string())
+    if chunk.null_count == 0:
+        offsets = chunk.offsets.to_numpy()
+        values = chunk.values.slice(offsets[0], offsets[-1] - offsets[0])
+        return (offsets[1:] - offsets[0]).astype(np.int64), values
+    lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy()
+    return np.cumsum(lengths, dtype=np.int64), chunk.flatten()
+
+
+def _encode_values(
+    values: Array,
+    vocabulary: Vocabulary,
+    out: I32,
+    name: str,
+    counts: Counter[str],
+    threads: int | None,
+) -> None:
+    if pa.types.is_dictionary(values.type):
+        distinct = text_array(values.dictionary)
+        ids = np.empty(len(distinct), np.int32)
+        used = np.bincount(pc.drop_null(values.indices).to_numpy(), minlength=len(distinct))
+        _encode_strings(distinct, vocabulary, ids, name, counts, threads, used)
+        indices = np.ascontiguousarray(pc.fill_null(values.indices.cast(pa.int32()), -1))
+        _chunks.run(
+            lambda a, b: kernels.gather(_writable(indices), ids, out, a, b), len(out), threads
+        )
+        return
+    _encode_strings(text_array(values), vocabulary, out, name, counts, threads, None)
+
+
+def _encode_strings(
+    values: Array,
+    vocabulary: Vocabulary,
+    out: I32,
+    name: str,
+    counts: Counter[str],
+    threads: int | None,
+    used: NDArray[np.int64] | None,
+) -> None:
+    """Hash strings to ids; `used` = how often each occurs, None = once."""
+    offsets, data, words, _, blank = _strings(values)
+    arrays, mask = vocabulary.arrays, vocabulary.mask
+    missed = mapped = 0
+    for m, k in _chunks.run(
+        lambda a, b: kernels.encode_strings(offsets, data, words, arrays, mask, out, a, b),
+        len(out),
+        threads,
+    ):
+        missed, mapped = missed + m, mapped + k
+    out[blank] = BLANK_CODE
+    if used is not None and mapped:
+        mapped = sum(int(used[k]) for k, text in enumerate(values.to_pylist()) if text in vocabulary.mapped)
+    if missed:
+        where = np.flatnonzero(out == UNKNOWN_CODE)
+        texts = values.take(pa.array(where)).dictionary_encode()
+        resolved = [vocabulary.resolve(text) for text in texts.dictionary.to_pylist()]
+        index = texts.indices.to_numpy()
+        times = used[where] if used is not None else np.ones(len(where), np.int64)
+        ids, by_map, normalised = (np.array(c) for c in zip(*resolved, strict=True))
+        blanks = np.array([not t.strip() for t in texts.dictionary.to_pylist()])
+        out[where] = np.where(blanks, BLANK_CODE, ids)[index]
+        mapped += int(times[by_map[index]].sum())
+        counts[f"{name}: normalised"] += int(times[normalised[index]].sum())
+    counts[f"{name}: mapped"] += mapped
+
+
+def text_array(column: Array) -> Array:
+    """Return strings as one plain `string` array."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pa.ChunkedArray):  # combine_chunks of no chunk
+        column = pa.array([], column.type)
+    return column if column.type == pa.string() else column.cast(pa.string())
+
+
+def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
+    """View a string array as (offsets, bytes, the same bytes as words, owner, which are null)."""
+    _, offset_buffer, data_buffer = values.buffers()
+    n = len(values)
+    if n == 0 or offset_buffer is None:
+        offsets = np.zeros(n + 1, np.int32)
+    else:
+        offsets = _view(offset_buffer, np.int32, n + 1, values.offset)
+    size = data_buffer.size if data_buffer is not None else 0
+    if size == 0 or data_buffer.address % 8:
+        held = np.zeros(-(-size // 8), np.uint64)
+        data = held.view(np.uint8)[:size] if size else np.zeros(0, np.uint8)
+        if size:
+            data[:] = np.frombuffer(data_buffer, np.uint8)
+        words = held[: size // 8]
+    else:
+        data = _view(data_buffer, np.uint8, size, 0)
+        words = _view(data_buffer, np.uint64, size // 8, 0)
+    blank = values.is_null().to_numpy(zero_copy_only=False)
+    return offsets, data, words, values, blank
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """A stretch of an Arrow buffer for NumPy; marked writable so that kernels have one signature."""
+
+    owner: Any
+    __array_interface__: Mapping[str, Any]
+
+
+def _view(buffer: Any, kind: type[np.generic], n: int, offset: int) -> NDArray[Any]:
+    """View `n` entries of a buffer without a copy. Kernels never write to it."""
+    item = np.dtype(kind)
+    interface = {
+        "data": (buffer.address + offset * item.itemsize, False),
+        "shape": (n,),
+        "typestr": item.str,
+        "version": 3,
+    }
+    return np.asarray(_Memory(buffer, interface)) if n else np.zeros(0, kind)
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array, or a copy if it is read-only: a read-only one compiles another kernel."""
+    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
+
+
+def _repeats(offsets: I32, data: U8, words: U64) -> NDArray[np.bool_]:
+    n = len(offsets) - 1
+    slots = np.full(1 << max(1, (2 * n).bit_length()), -1, np.int32)
+    repeated = np.zeros(n, np.uint8)
+    kernels.mark_repeats(offsets, data, words, slots, repeated)
+    return repeated.astype(np.bool_)
+
+
+def _grey_procedures(
+    scheme: Scheme, off: I32, ids: I32, warn: NDArray[np.uint32]
+) -> tuple[I32, I32]:
+    """Apply the scheme's option for grey procedures: keep, blank, or drop and promote the next."""
+    option = scheme.settings.grey_procedure
+    if option == "keep":
+        return off, ids
+    grey = scheme.arrays.is_grey[np.maximum(ids, -1) + 1] != 0
+    warn[np.repeat(np.arange(len(off) - 1), np.diff(off))[grey]] |= np.uint32(Warn.GREY_PROCEDURE)
+    if option == "blank":
+        return off, np.where(grey, np.int32(GREY_CODE), ids)
+    return _drop(off, ids, scheme.arrays.is_grey)
+
+
+def _drop(off: I32, ids: I32, drop: U8) -> tuple[I32, I32]:
+    new_off, new_ids = np.empty_like(off), np.empty_like(ids)
+    n = kernels.drop_blanks(off, ids, new_off, new_ids, drop)
+    return new_off, new_ids[:n].copy()
+
+

@@ -1,0 +1,222 @@
+"""Array types and codes that tables, kernels and the API share: nothing here computes.
+
+A change here changes every compiled kernel, so this file is part of the kernel cache stamp.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+I8 = NDArray[np.int8]
+U8 = NDArray[np.uint8]
+I32 = NDArray[np.int32]
+U32 = NDArray[np.uint32]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+MISSING = -(2**31)
+"""A fact that is not known (缺失): every comparison with it is false."""
+
+UNKNOWN_CODE = -1
+"""Id of a code that no table of the scheme holds."""
+
+BLANK_CODE = -2
+"""Id of an empty entry of a code list; it is dropped."""
+
+GREY_CODE = -3
+"""Id of a grey procedure under `grey_procedure = "blank"`: it keeps its place, in no set."""
+
+
+class Status(IntEnum):
+    """Where a row ends: exactly one of these."""
+
+    GROUPED = 0
+    AMBIGUOUS = 1  # 歧义组: a valid operation that fits no group of its MDC
+    UNGROUPED = 2
+    REJECTED = 3
+
+
+class Reason(IntEnum):
+    """Why a row is not grouped; the order is the order of the tests."""
+
+    NONE = 0
+    DUPLICATE_CASE_ID = 1
+    INPUT_UNREADABLE = 2
+    NO_PRINCIPAL_DIAGNOSIS = 3
+    TWO_PRINCIPAL_DIAGNOSES = 4
+    SEX_UNREADABLE = 5
+    AGE_UNREADABLE = 6
+    AGE_DAYS_MISSING = 7
+    DISCHARGE_BEFORE_ADMISSION = 8
+    UNKNOWN_PRINCIPAL = 9
+    GREY_PRINCIPAL = 10
+    NO_MDC = 11
+    NO_ADRG = 12
+    NO_DRG = 13
+    REMAINDER = 14
+
+
+class Warn(IntFlag):
+    """What is odd about a row that is kept."""
+
+    SEX_MISSING = 1
+    UNKNOWN_SECONDARY = 2
+    UNKNOWN_PROCEDURE = 4
+    GREY_PRINCIPAL = 8
+    GREY_SECONDARY = 16
+    GREY_PROCEDURE = 32
+    DUPLICATE_SECONDARY = 64
+    PRINCIPAL_AS_SECONDARY = 128
+    NEWBORN_WEIGHT = 256
+
+
+class Severity(IntEnum):
+    """The highest complication level among the secondaries that are not excluded."""
+
+    BLANK = 0
+    NONE = 1
+    CC = 2  # 并发症或合并症
+    MCC = 3  # 严重并发症或合并症
+
+
+class Fact(IntEnum):
+    """Columns of the fact matrix; the comment is the variable of the rule language."""
+
+    AGE = 0  # NL, whole years
+    AGE_DAYS = 1  # XSRTL, days; missing unless age = 0
+    WEIGHT = 2  # XSRTZ, grams: birth or admission weight as the scheme says
+    SEX = 3  # XB, 1 male 2 female
+    LOS = 4  # ZYTS, days
+    ICU_HOURS = 5  # ICUSC
+    DISCHARGE_MODE = 6  # LYFS, index into the scheme's text literals
+    DEPARTMENT = 7  # CYKS, index into the scheme's text literals
+
+
+class Side(IntFlag):
+    """Which codes a rule looks at."""
+
+    ZYZD = 1  # principal diagnosis 主要诊断
+    QTZD = 2  # other diagnoses 其他诊断
+    ZYSS = 4  # principal procedure 主要手术操作
+    QTSS = 8  # other procedures 其他手术操作
+
+
+DIAGNOSES = Side.ZYZD | Side.QTZD
+PROCEDURES = Side.ZYSS | Side.QTSS
+
+
+class Option(IntEnum):
+    """Entries of `DrgArrays.options`: 0 or 1."""
+
+    RETRY = 0  # each other procedure as the only one, when nothing matched
+    GREY_PRINCIPAL_UNGROUPED = 1
+    ANY_CODE = 2  # the scheme names no code list: no code is unknown
+
+
+class Op(IntEnum):
+    """Kinds of a rule node."""
+
+    EQ = 0
+    LT = 1
+    LE = 2
+    GT = 3
+    GE = 4
+    MEMBER = 5
+    SEVERITY = 6
+    COUNT = 7
+
+
+TRUE = -1
+FALSE = -2
+"""Ends of a rule program: see `NODE_FIELDS`."""
+
+NODE_FIELDS = ("op", "a", "b", "cmp", "n", "on_true", "on_false")
+"""A lowered rule is a chain of nodes; each holds a test and where to go next.
+
+EQ LT LE GT GE: fact `a` against `n`. MEMBER: any code of sides `a` has member bit `b`.
+SEVERITY: case flags & `b` (1 = MCC, 2 = CC). COUNT: number of distinct codes of sides `a` with
+member bit `b`, compared by `cmp` with `n`. `on_true`, `on_false`: a node, or TRUE, or FALSE.
+"""
+
+
+class DrgArrays(NamedTuple):
+    """A DRG scheme lowered to arrays; C contiguous, never written after the build.
+
+    Codes have ids 0 … K-1 in one space for diagnoses and procedures. Codes that no rule can tell
+    apart form one class; class 0 is "in no table", also used for unknown and for no code at all.
+    ADRG rows are numbered in the order of trial over all MDCs (row r = word r // 64, bit r % 64).
+    """
+
+    code_class: I32  # [K + 1] class of code id + 1; entry 0 = no or unknown code
+    is_grey: U8  # [K + 1] 1 = grey code 灰码
+    class_member: U64  # [C, M] bit b: the class is in merged set b
+    class_mcc: I32  # [C] exclusion table of an MCC, -1 = not an MCC
+    class_cc: I32  # [C] exclusion table of a CC, -1 = not a CC
+    class_excluded: U64  # [C, X] bit t: as principal diagnosis it is in exclusion table t
+    class_rows_dx: U64  # [C, W] ADRG rows possible when this class is ZYZD
+    class_rows_px: U64  # [C, W] ADRG rows possible when this class is ZYSS
+    nodes: I32  # [N, 7] see NODE_FIELDS
+    mdc_rule: I32  # [D] whole MDC rule: node, TRUE or FALSE
+    mdc_rest: I32  # [D] what the two masks do not decide of the MDC rule
+    row_mdc: I32  # [R] MDC of the ADRG row
+    row_rest: I32  # [R] what the two masks do not decide of the ADRG rule
+    row_status: I8  # [R] Status of a case that lands here
+    row_drg: I32  # [R + 1] first DRG of the ADRG row
+    drg_rule: I32  # [G] whole DRG rule
+    options: I32  # [3] see Option
+
+
+class CaseArrays(NamedTuple):
+    """A batch of cases as the kernels read it."""
+
+    dx_off: I32  # [n + 1]
+    dx: I32  # [dx_off[n]] diagnosis ids, principal first
+    px_off: I32  # [n + 1]
+    px: I32  # [px_off[n]] procedure ids, principal first
+    facts: I32  # [n, 8] see Fact
+    reject: U8  # [n] Reason found while reading and encoding, 0 = none
+
+
+class GroupArrays(NamedTuple):
+    """What the DRG kernel writes, one entry a case."""
+
+    status: I8  # Status
+    reason: U8  # Reason
+    severity: I8  # Severity
+    mdc: I32  # index, -1 = blank
+    adrg: I32  # ADRG row in order of trial, -1 = blank
+    drg: I32  # DRG row in order of trial, -1 = blank
+    warn: U32  # Warn bits
+
+
+class VocabularyArrays(NamedTuple):
+    """A hash table from code text to code id; see `grouper.tables._vocabulary`."""
+
+    lo: U64  # [S] bytes 0-7, little endian, zero padded
+    hi: U64  # [S] bytes 8-15
+    tail: U64  # [S] bytes 16-23
+    length: U8  # [S] 0 = empty slot
+    value: I32  # [S] code id
+    mapped: U8  # [S] 1 = the text is a key of the clinical map
+
+
+def empty_groups(n: int) -> GroupArrays:
+    """Allocate results for `n` cases."""
+    return GroupArrays(
+        np.zeros(n, np.int8),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.int8),
+        np.full(n, -1, np.int32),
+        np.full(n, -1, np.int32),
+        np.full(n, -1, np.int32),
+        np.zeros(n, np.uint32),
+    )
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` C contiguous; ids and masks are never written after the build."""
+    return np.ascontiguousarray(array)
