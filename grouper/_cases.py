@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -100,6 +101,8 @@ def encode(
     px_off, px = _grey_procedures(scheme, px_off, px, warn)
     if (px == BLANK_CODE).any():
         px_off, px = _drop(px_off, px, np.zeros(len(scheme.codes) + 1, np.uint8))
+    for off, ids, first in ((dx_off, dx, 1), (px_off, px, 0)):
+        _chunks.run(partial(kernels.blank_repeats, off, ids, first), n, threads)
     facts = _facts(cases, scheme)
     reject = _reject(cases, facts)
     arrays = CaseArrays(dx_off, dx, px_off, px, facts, reject)
@@ -292,10 +295,10 @@ def _encode_strings(
 ) -> None:
     """Hash strings to ids; `used` = how often each occurs, None = once."""
     offsets, data, words, _, blank = _strings(values)
-    arrays, mask = vocabulary.arrays, vocabulary.mask
+    table, mask = vocabulary.table, vocabulary.mask
     missed = mapped = 0
     for m, k in _chunks.run(
-        lambda a, b: kernels.encode_strings(offsets, data, words, arrays, mask, out, a, b),
+        lambda a, b: kernels.encode_strings(offsets, data, words, table, mask, out, a, b),
         len(out),
         threads,
     ):
@@ -375,7 +378,7 @@ def _writable(array: NDArray[Any]) -> NDArray[Any]:
 
 def _repeats(offsets: I32, data: U8, words: U64) -> NDArray[np.bool_]:
     n = len(offsets) - 1
-    slots = np.full(1 << max(1, (2 * n).bit_length()), -1, np.int32)
+    slots = np.zeros(1 << max(1, (2 * n - 1).bit_length()), np.uint64)
     repeated = np.zeros(n, np.uint8)
     kernels.mark_repeats(offsets, data, words, slots, repeated)
     return repeated.astype(np.bool_)

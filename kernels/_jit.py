@@ -37,15 +37,25 @@ def _stamp() -> bytes:
 STAMP = _stamp()
 
 
-def kernel() -> Callable[[Callable[P, R]], Callable[P, R]]:
+def kernel(
+    *, inline: bool = False, allocates: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile lazily, release the GIL, keep Python's division errors, cache where it can.
+
+    Parameters
+    ----------
+    inline : a helper, built into its callers: passing two dozen arrays costs more than most tests.
+    allocates : the kernel makes arrays. Others compile without reference counts, which halves
+        their time; Numba refuses an allocation there when it compiles.
 
     Never ``parallel=True``: a prange kernel kills a forked child (GNU OpenMP) and may not be
     entered from two threads (workqueue). Threads are the caller's: see ``grouper._chunks``.
     """
 
     def wrap(f: Callable[P, R]) -> Callable[P, R]:
-        compile_ = numba.njit(nogil=True, error_model="python")
+        compile_ = numba.njit(
+            nogil=True, error_model="python", forceinline=inline, _nrt=allocates
+        )
         compiled: Any = compile_(f)
         if CACHE and hasattr(compiled, "enable_caching"):  # a plain function without the JIT
             try:

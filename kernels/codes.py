@@ -11,18 +11,21 @@ import numpy as np
 
 from grouper.kernels._jit import kernel
 from grouper.tables import _vocabulary
-from grouper.tables._types import BLANK_CODE, I32, U8, U64, UNKNOWN_CODE, VocabularyArrays
+from grouper.tables._types import BLANK_CODE, I32, REPEATED_CODE, U8, U64, UNKNOWN_CODE
+from grouper.tables._vocabulary import ID_BIAS, ID_SHIFT, MAPPED_SHIFT, MAX_BYTES, META
 
-ZERO, ONE, EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
+ZERO, ONE, BYTE = np.uint64(0), np.uint64(1), np.uint64(255)
 WORD_BITS = np.uint64(64)
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
 K0, K1 = np.uint64(0x9E3779B1), np.uint64(0x85EBCA77)
 
-hash_words = kernel()(_vocabulary.hash_words)
+FEW = 32  # up to here repeats are looked for pair by pair, beyond by sorting
+
+hash_words = kernel(inline=True)(_vocabulary.hash_words)
 
 
-@kernel()
+@kernel(inline=True)
 def load_word(data: U8, words: U64, at: int, n: int) -> np.uint64:
     """Return bytes at … at+n-1 (n > 0, at most 8 are taken) as a little-endian word."""
     k = at >> 3
@@ -40,17 +43,22 @@ def load_word(data: U8, words: U64, at: int, n: int) -> np.uint64:
     return word
 
 
-@kernel()
-def find_code(data: U8, words: U64, at: int, n: int, v: VocabularyArrays, mask: int) -> int:
+@kernel(inline=True)
+def find_code(data: U8, words: U64, at: int, n: int, table: U64, mask: int) -> int:
     """Return the slot of the code at `at` of `n` bytes, or -1 if it is not in the table."""
-    if n > 24:
+    if n > MAX_BYTES:
         return -1
     lo = load_word(data, words, at, n)
     hi = load_word(data, words, at + 8, n - 8) if n > 8 else ZERO
     tail = load_word(data, words, at + 16, n - 16) if n > 16 else ZERO
     slot = np.int64(hash_words(lo, hi) & np.uint64(mask))
-    while v.length[slot] != 0:
-        if v.lo[slot] == lo and v.hi[slot] == hi and v.tail[slot] == tail and v.length[slot] == n:
+    while table[slot, META] != ZERO:
+        if (
+            table[slot, 0] == lo
+            and table[slot, 1] == hi
+            and table[slot, 2] == tail
+            and table[slot, META] & BYTE == np.uint64(n)
+        ):
             return slot
         slot += 1
     return -1
@@ -58,16 +66,12 @@ def find_code(data: U8, words: U64, at: int, n: int, v: VocabularyArrays, mask: 
 
 @kernel()
 def encode_strings(
-    offsets: I32,
-    data: U8,
-    words: U64,
-    v: VocabularyArrays,
-    mask: int,
-    out: I32,
-    start: int,
-    stop: int,
+    offsets: I32, data: U8, words: U64, table: U64, mask: int, out: I32, start: int, stop: int
 ) -> tuple[int, int]:
-    """Write ids of strings start … stop-1; return (how many were not found, how many mapped)."""
+    """Write ids of strings start … stop-1; return (how many were not found, how many mapped).
+
+    `table` is that of `Vocabulary.table`.
+    """
     missed, mapped = 0, 0
     for k in range(start, stop):
         at = offsets[k]
@@ -75,13 +79,14 @@ def encode_strings(
         if n == 0:
             out[k] = BLANK_CODE
             continue
-        slot = find_code(data, words, at, n, v, mask)
+        slot = find_code(data, words, at, n, table, mask)
         if slot < 0:
             out[k] = UNKNOWN_CODE
             missed += 1
         else:
-            out[k] = v.value[slot]
-            mapped += v.mapped[slot]
+            meta = table[slot, META]
+            out[k] = np.int64(meta >> ID_SHIFT) - ID_BIAS
+            mapped += np.int64((meta >> MAPPED_SHIFT) & ONE)
     return missed, mapped
 
 
@@ -92,7 +97,7 @@ def gather(indices: I32, ids: I32, out: I32, start: int, stop: int) -> None:
         out[k] = ids[indices[k]] if indices[k] >= 0 else BLANK_CODE
 
 
-@kernel()
+@kernel(inline=True)
 def same_bytes(data: U8, words: U64, a: int, b: int, n: int) -> bool:
     """Compare two stretches of `n` bytes."""
     for j in range(0, n, 8):
@@ -102,9 +107,12 @@ def same_bytes(data: U8, words: U64, a: int, b: int, n: int) -> bool:
 
 
 @kernel()
-def mark_repeats(offsets: I32, data: U8, words: U64, slots: I32, repeated: U8) -> None:
-    """Mark every string that occurs more than once; `slots` is 2^k ≥ 2n entries of -1."""
-    mask = np.uint64(len(slots) - 1)
+def mark_repeats(offsets: I32, data: U8, words: U64, slots: U64, repeated: U8) -> None:
+    """Mark every string that occurs more than once.
+
+    `slots` is 2^k ≥ 2n zeros; a used one holds 32 bits of the hash and the row + 1.
+    """
+    last = len(slots) - 1
     for i in range(len(repeated)):
         at = offsets[i]
         n = offsets[i + 1] - at
@@ -113,17 +121,18 @@ def mark_repeats(offsets: I32, data: U8, words: U64, slots: I32, repeated: U8) -
             h ^= load_word(data, words, at + j, n - j)
             h = (h & LOW) * K0 ^ (h >> HALF) * K1
             h ^= h >> HALF
-        slot = np.int64(h & mask)
-        while slots[slot] >= 0:
-            other = slots[slot]
-            begin = offsets[other]
-            if offsets[other + 1] - begin == n and same_bytes(data, words, at, begin, n):
-                repeated[i] = 1
-                repeated[other] = 1
-                break
-            slot = (slot + 1) & (len(slots) - 1)
-        if slots[slot] < 0:
-            slots[slot] = i
+        slot = np.int64(h) & last
+        while slots[slot] != ZERO:
+            if slots[slot] >> HALF == h >> HALF:
+                other = np.int64(slots[slot] & LOW) - 1
+                begin = offsets[other]
+                if offsets[other + 1] - begin == n and same_bytes(data, words, at, begin, n):
+                    repeated[i] = 1
+                    repeated[other] = 1
+                    break
+            slot = (slot + 1) & last
+        if slots[slot] == ZERO:
+            slots[slot] = (h >> HALF) << HALF | np.uint64(i + 1)
 
 
 @kernel()
@@ -138,3 +147,27 @@ def drop_blanks(off: I32, ids: I32, new_off: I32, new_ids: I32, drop: U8) -> int
                 n += 1
     new_off[len(off) - 1] = n
     return n
+
+
+@kernel(allocates=True)
+def blank_repeats(off: I32, ids: I32, first: int, start: int, stop: int) -> None:
+    """Turn repeats of a code in the lists of rows start … stop-1 into REPEATED_CODE.
+
+    `first` = 1 leaves the first entry of each list out of the comparison (the principal diagnosis).
+    """
+    for i in range(start, stop):
+        begin, end = off[i] + first, off[i + 1]
+        if end - begin <= FEW:
+            for k in range(begin + 1, end):
+                for j in range(begin, k):
+                    if ids[k] >= 0 and ids[j] == ids[k]:
+                        ids[k] = REPEATED_CODE
+                        break
+        else:
+            order = np.argsort(ids[begin:end], kind="mergesort")  # stable: the first one stays
+            previous = BLANK_CODE
+            for k in order:
+                code = ids[begin + k]
+                if code >= 0 and code == previous:
+                    ids[begin + k] = REPEATED_CODE
+                previous = code

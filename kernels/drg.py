@@ -12,9 +12,12 @@ import numpy as np
 
 from grouper.kernels._jit import kernel
 from grouper.tables._types import (
+    ASK,
     BLANK_CODE,
     I32,
     MISSING,
+    NO_DRG,
+    REPEATED_CODE,
     TRUE,
     U64,
     UNKNOWN_CODE,
@@ -64,10 +67,8 @@ W_GREY_PDX, W_GREY_SDX = int(Warn.GREY_PRINCIPAL), int(Warn.GREY_SECONDARY)
 W_TWICE, W_PRINCIPAL = int(Warn.DUPLICATE_SECONDARY), int(Warn.PRINCIPAL_AS_SECONDARY)
 W_WEIGHT, W_GREY_PX = int(Warn.NEWBORN_WEIGHT), int(Warn.GREY_PROCEDURE)
 
-FEW = 32  # up to here repeats are looked for pair by pair, beyond by sorting
 
-
-@kernel()
+@kernel(inline=True)
 def bit_index(word: np.uint64) -> int:
     """Return the position of the lowest set bit of a non-zero word."""
     n = 0
@@ -79,25 +80,25 @@ def bit_index(word: np.uint64) -> int:
     return n
 
 
-@kernel()
+@kernel(inline=True)
 def has_bit(words: U64, row: int, bit: int) -> bool:
     """Tell whether bit `bit` of row `row` is set."""
     return (words[row, bit >> 6] >> np.uint64(bit & 63)) & ONE != ZERO
 
 
-@kernel()
+@kernel(inline=True)
 def class_of(code: int, s: DrgArrays) -> int:
     """Return the class of a code id; no, unknown and blanked codes (negative) are class 0."""
     return s.code_class[code + 1] if code >= 0 else 0
 
 
-@kernel()
+@kernel(inline=True)
 def is_grey(code: int, s: DrgArrays) -> bool:
     """Tell whether a code id is a grey code 灰码."""
     return code >= 0 and s.is_grey[code + 1] != 0
 
 
-@kernel()
+@kernel(inline=True)
 def compare(op: int, x: int, n: int) -> bool:
     """Compare a fact with a number; a missing fact is false."""
     if x == MISSING:
@@ -113,7 +114,7 @@ def compare(op: int, x: int, n: int) -> bool:
     return x >= n
 
 
-@kernel()
+@kernel(inline=True)
 def any_member(ids: I32, start: int, stop: int, skip: int, bit: int, s: DrgArrays) -> bool:
     """Tell whether some code of ids[start:stop] other than `skip` has member bit `bit`."""
     for k in range(start, stop):
@@ -123,25 +124,18 @@ def any_member(ids: I32, start: int, stop: int, skip: int, bit: int, s: DrgArray
     return False
 
 
-@kernel()
+@kernel(inline=True)
 def count_members(ids: I32, start: int, stop: int, skip: int, bit: int, s: DrgArrays) -> int:
-    """Count the distinct codes of ids[start:stop] other than `skip` with member bit `bit`."""
-    held = np.empty(stop - start, np.int32)
+    """Count the codes of ids[start:stop] other than `skip` with member bit `bit`."""
     n = 0
     for k in range(start, stop):
         code = ids[k]
         if code >= 0 and code != skip and has_bit(s.class_member, s.code_class[code + 1], bit):
-            held[n] = code
             n += 1
-    held[:n].sort()
-    distinct = 0
-    for k in range(n):
-        if k == 0 or held[k] != held[k - 1]:
-            distinct += 1
-    return distinct
+    return n
 
 
-@kernel()
+@kernel(inline=True)
 def holds(
     node: int, i: int, px_start: int, px_stop: int, flags: int, c: CaseArrays, s: DrgArrays
 ) -> bool:
@@ -180,7 +174,7 @@ def holds(
     return node == TRUE
 
 
-@kernel()
+@kernel(inline=True)
 def severity_flags(i: int, c: CaseArrays, s: DrgArrays) -> int:
     """Return HAS_MCC | HAS_CC of the other diagnoses that the principal does not exclude."""
     start, stop = c.dx_off[i], c.dx_off[i + 1]
@@ -200,7 +194,7 @@ def severity_flags(i: int, c: CaseArrays, s: DrgArrays) -> int:
     return flags
 
 
-@kernel()
+@kernel(inline=True)
 def code_warnings(i: int, c: CaseArrays, s: DrgArrays) -> int:
     """Return the warning bits that the codes and facts of case `i` call for."""
     start, stop = c.dx_off[i], c.dx_off[i + 1]
@@ -209,22 +203,15 @@ def code_warnings(i: int, c: CaseArrays, s: DrgArrays) -> int:
     for k in range(start + 1, stop):
         code = c.dx[k]
         if code < 0:
-            if code == UNKNOWN_CODE and not s.options[ANY_CODE]:
+            if code == REPEATED_CODE:
+                warn |= W_TWICE
+            elif code == UNKNOWN_CODE and not s.options[ANY_CODE]:
                 warn |= W_SECONDARY
             continue
         if is_grey(code, s):
             warn |= W_GREY_SDX
         if code == principal:
             warn |= W_PRINCIPAL
-        if stop - start <= FEW:
-            for j in range(start + 1, k):
-                if c.dx[j] == code:
-                    warn |= W_TWICE
-    if stop - start > FEW:
-        ordered = np.sort(c.dx[start + 1 : stop])
-        for k in range(1, len(ordered)):
-            if ordered[k] >= 0 and ordered[k] == ordered[k - 1]:
-                warn |= W_TWICE
     for k in range(c.px_off[i], c.px_off[i + 1]):
         if c.px[k] == UNKNOWN_CODE and not s.options[ANY_CODE]:
             warn |= W_PROCEDURE
@@ -239,7 +226,27 @@ def code_warnings(i: int, c: CaseArrays, s: DrgArrays) -> int:
     return warn
 
 
-@kernel()
+@kernel(inline=True)
+def pick_drg(
+    row: int,
+    i: int,
+    px_start: int,
+    px_stop: int,
+    flags: int,
+    c: CaseArrays,
+    s: DrgArrays,
+) -> int:
+    """Return the first DRG of an ADRG row whose rule holds, or NO_DRG."""
+    drg = s.row_pick[row, flags]
+    if drg != ASK:
+        return drg
+    for d in range(s.row_drg[row], s.row_drg[row + 1]):
+        if holds(s.drg_rule[d], i, px_start, px_stop, flags, c, s):
+            return d
+    return NO_DRG
+
+
+@kernel(inline=True)
 def search(
     i: int, px_start: int, px_stop: int, flags: int, c: CaseArrays, s: DrgArrays, out: GroupArrays
 ) -> int:
@@ -254,21 +261,22 @@ def search(
             word &= word - ONE
             if s.row_mdc[row] != mdc:
                 mdc = s.row_mdc[row]
-                mdc_holds = holds(s.mdc_rest[mdc], i, px_start, px_stop, flags, c, s)
-            if not mdc_holds or not holds(s.row_rest[row], i, px_start, px_stop, flags, c, s):
-                continue
-            for drg in range(s.row_drg[row], s.row_drg[row + 1]):
-                if holds(s.drg_rule[drg], i, px_start, px_stop, flags, c, s):
+                rest = s.mdc_rest[mdc]
+                mdc_holds = rest == TRUE or holds(rest, i, px_start, px_stop, flags, c, s)
+            rest = s.row_rest[row]
+            if mdc_holds and (rest == TRUE or holds(rest, i, px_start, px_stop, flags, c, s)):
+                drg = pick_drg(row, i, px_start, px_stop, flags, c, s)
+                if drg >= 0:
                     out.mdc[i], out.adrg[i], out.drg[i] = mdc, row, drg
                     out.status[i] = s.row_status[row]
                     if s.row_status[row] == UNGROUPED:
                         out.reason[i] = R_REMAINDER
                     return 0
-            failed = R_NO_DRG
+                failed = R_NO_DRG
     return failed
 
 
-@kernel()
+@kernel(inline=True)
 def group_case(i: int, c: CaseArrays, s: DrgArrays, out: GroupArrays) -> None:
     """Group one case; every exit sets its status."""
     start = c.dx_off[i]
@@ -290,7 +298,7 @@ def group_case(i: int, c: CaseArrays, s: DrgArrays, out: GroupArrays) -> None:
     failed = search(i, px_start, px_stop, flags, c, s, out)
     if failed and s.options[RETRY]:  # each other procedure as the only one, in the given order
         for k in range(px_start + 1, px_stop):
-            if search(i, k, k + 1, flags, c, s, out) == 0:
+            if c.px[k] != REPEATED_CODE and search(i, k, k + 1, flags, c, s, out) == 0:
                 failed = 0
                 break
     if failed == R_NO_MDC:

@@ -31,7 +31,7 @@ from grouper.tables._rules import (
     atoms,
     sides_of,
 )
-from grouper.tables._types import FALSE, NODE_FIELDS, TRUE, U64, DrgArrays, Op, Option, Side, Status, frozen
+from grouper.tables._types import ASK, FALSE, NO_DRG, NODE_FIELDS, TRUE, U64, DrgArrays, Op, Option, Side, Status, frozen
 
 BoolArray = NDArray[np.bool_]
 
@@ -193,6 +193,37 @@ class _Possible:
                 return yes, yes
 
 
+def _by_severity(rule: Rule, flags: int) -> bool | None:
+    """Evaluate a rule that looks at severity alone (1 = MCC, 2 = CC); None if it looks further."""
+    match rule:
+        case Const(value=value):
+            return value
+        case Member(vars=("QTZD",), negated=negated) if not _plain(rule):
+            wanted = ("MCC" in rule.sets) | ("CC" in rule.sets) << 1
+            return bool(flags & wanted) != negated
+        case And(parts=parts) | Or(parts=parts):
+            found = [_by_severity(p, flags) for p in parts]
+            if any(f is None for f in found):
+                return None
+            return all(found) if isinstance(rule, And) else any(found)
+    return None
+
+
+def _picks(rows: Sequence[AdrgRow]) -> NDArray[np.int32]:
+    """Work out the DRG of each row for each severity where nothing else decides."""
+    picks = np.full((len(rows), 4), NO_DRG, np.int32)
+    first = 0
+    for r, row in enumerate(rows):
+        for flags in range(4):
+            held = [_by_severity(d, flags) for d in row.drg_rules]
+            if None in held:
+                picks[r, flags] = ASK
+            elif True in held:
+                picks[r, flags] = first + held.index(True)
+        first += len(row.drg_rules)
+    return picks
+
+
 def lower(
     mdc_rules: Sequence[Rule],
     rows: Sequence[AdrgRow],
@@ -242,6 +273,7 @@ def lower(
         row_rest=np.array(row_rest, np.int32),
         row_status=np.array([r.status for r in rows], np.int8),
         row_drg=starts.astype(np.int32),
+        row_pick=_picks(rows),
         drg_rule=np.array(drg_rule, np.int32),
         options=np.array([options[o] for o in Option], np.int32),
     )

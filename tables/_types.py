@@ -31,6 +31,10 @@ GREY_CODE = -3
 """Id of a grey procedure under `grey_procedure = "blank"`: it keeps its place, in no set."""
 
 
+REPEATED_CODE = -4
+"""Id of a code that stands earlier in the same list: repeats count once."""
+
+
 class Status(IntEnum):
     """Where a row ends: exactly one of these."""
 
@@ -134,6 +138,10 @@ TRUE = -1
 FALSE = -2
 """Ends of a rule program: see `NODE_FIELDS`."""
 
+NO_DRG = -1
+ASK = -2
+"""Entries of `row_pick` beside a DRG index."""
+
 NODE_FIELDS = ("op", "a", "b", "cmp", "n", "on_true", "on_false")
 """A lowered rule is a chain of nodes; each holds a test and where to go next.
 
@@ -166,6 +174,7 @@ class DrgArrays(NamedTuple):
     row_rest: I32  # [R] what the two masks do not decide of the ADRG rule
     row_status: I8  # [R] Status of a case that lands here
     row_drg: I32  # [R + 1] first DRG of the ADRG row
+    row_pick: I32  # [R, 4] the DRG of an ADRG row by severity flags, NO_DRG, or ASK its rules
     drg_rule: I32  # [G] whole DRG rule
     options: I32  # [3] see Option
 
@@ -191,17 +200,6 @@ class GroupArrays(NamedTuple):
     adrg: I32  # ADRG row in order of trial, -1 = blank
     drg: I32  # DRG row in order of trial, -1 = blank
     warn: U32  # Warn bits
-
-
-class VocabularyArrays(NamedTuple):
-    """A hash table from code text to code id; see `grouper.tables._vocabulary`."""
-
-    lo: U64  # [S] bytes 0-7, little endian, zero padded
-    hi: U64  # [S] bytes 8-15
-    tail: U64  # [S] bytes 16-23
-    length: U8  # [S] 0 = empty slot
-    value: I32  # [S] code id
-    mapped: U8  # [S] 1 = the text is a key of the clinical map
 
 
 def empty_groups(n: int) -> GroupArrays:

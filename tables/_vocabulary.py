@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from grouper.tables._types import UNKNOWN_CODE, VocabularyArrays
+from grouper.tables._types import U64, UNKNOWN_CODE
 
 MAX_BYTES = 24
+META = 3
+MAPPED_SHIFT, ID_SHIFT = np.uint64(8), np.uint64(16)
+ID_BIAS = 8  # ids from -8 on stay positive in the table
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -69,35 +72,39 @@ class Vocabulary:
         return {normal_code(t): t for t in (*self.ids, *self.mapped)}
 
     @cached_property
-    def arrays(self) -> VocabularyArrays:
-        """Build the hash table: linear probing, at most a quarter full, no wrap-around."""
-        value = {**self.ids, **self.mapped}
-        texts = [t for t in value if 0 < len(t.encode()) <= MAX_BYTES]
+    def table(self) -> U64:
+        """Build the hash table [S, 4]: linear probing, at most half full, no wrap-around.
+
+        A slot is the three words of the text and its meta: length in bytes (0 = empty), whether it
+        is a key of the clinical map, id. The last slot stays empty, so a probe always ends.
+        """
+        value, texts = {**self.ids, **self.mapped}, self._texts
         raw = np.zeros((len(texts), MAX_BYTES), np.uint8)
-        length = np.zeros(len(texts), np.uint8)
+        meta = np.zeros(len(texts), np.uint64)
         for k, text in enumerate(texts):
             b = text.encode()
             raw[k, : len(b)] = np.frombuffer(b, np.uint8)
-            length[k] = len(b)
+            mapped = (text in self.mapped) << int(MAPPED_SHIFT)
+            meta[k] = len(b) | mapped | (value[text] + ID_BIAS) << int(ID_SHIFT)
         words = raw.view("<u8").astype(np.uint64)
-        size = 1 << max(4, (4 * len(texts)).bit_length())
-        home = (hash_words(words[:, 0], words[:, 1]) & np.uint64(size - 1)).astype(np.int64)
+        home = (hash_words(words[:, 0], words[:, 1]) & np.uint64(self.mask)).astype(np.int64)
         order = np.argsort(home, kind="stable")
         k = np.arange(len(texts))
         slot = np.maximum.accumulate(home[order] - k) + k if len(texts) else k
-        total = max(size, int(slot[-1]) + 1 if len(texts) else 0) + 1  # the last slot stays empty
-        lo, hi, tail = (np.zeros(total, np.uint64) for _ in range(3))
-        for target, column in ((lo, 0), (hi, 1), (tail, 2)):
-            target[slot] = words[order, column]
-        lengths, mapped = np.zeros(total, np.uint8), np.zeros(total, np.uint8)
-        lengths[slot] = length[order]
-        mapped[slot] = np.array([t in self.mapped for t in texts], np.uint8)[order]
-        values = np.full(total, UNKNOWN_CODE, np.int32)
-        values[slot] = np.array([value[t] for t in texts], np.int32)[order]
-        return VocabularyArrays(lo, hi, tail, lengths, values, mapped)
+        table = np.zeros((max([self.mask, *slot[-1:]]) + 2, 4), np.uint64)
+        table[slot, :3] = words[order]
+        table[slot, META] = meta[order]
+        return table
 
-    @property
+    @cached_property
     def mask(self) -> int:
         """Bits of a hash that choose the home slot."""
-        n = sum(1 for t in {**self.ids, **self.mapped} if 0 < len(t.encode()) <= MAX_BYTES)
-        return (1 << max(4, (4 * n).bit_length())) - 1
+        return _size(len(self._texts)) - 1
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [t for t in {**self.ids, **self.mapped} if 0 < len(t.encode()) <= MAX_BYTES]
+
+
+def _size(n: int) -> int:
+    return 1 << max(4, (2 * n - 1).bit_length())

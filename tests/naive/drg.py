@@ -306,7 +306,9 @@ class NaiveScheme:
         procedures = self.usable_procedures(case)
         first_pass = self.first_match(self.facts(case, procedures))
         if not first_pass.group and self.options.retry_other_procedures:
-            for procedure in procedures[1:]:
+            for procedure in dict.fromkeys(procedures[1:]):
+                if procedure == procedures[0]:
+                    continue  # a repeat counts once
                 retry = self.first_match(self.facts(case, [procedure]))
                 if retry.group:
                     return retry
