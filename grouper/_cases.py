@@ -130,7 +130,9 @@ def _check_schema(schema: pa.Schema) -> None:
 
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+    )
 
 
 def _is_code_list(kind: pa.DataType) -> bool:
@@ -139,9 +141,7 @@ def _is_code_list(kind: pa.DataType) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-    )
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
 
 
 def _is_date(kind: pa.DataType) -> bool:
@@ -305,7 +305,9 @@ def _encode_strings(
         missed, mapped = missed + m, mapped + k
     out[blank] = BLANK_CODE
     if used is not None and mapped:
-        mapped = sum(int(used[k]) for k, text in enumerate(values.to_pylist()) if text in vocabulary.mapped)
+        mapped = sum(
+            int(used[k]) for k, text in enumerate(values.to_pylist()) if text in vocabulary.mapped
+        )
     if missed:
         where = np.flatnonzero(out == UNKNOWN_CODE)
         texts = values.take(pa.array(where)).dictionary_encode()
@@ -402,5 +404,3 @@ def _drop(off: I32, ids: I32, drop: U8) -> tuple[I32, I32]:
     new_off, new_ids = np.empty_like(off), np.empty_like(ids)
     n = kernels.drop_blanks(off, ids, new_off, new_ids, drop)
     return new_off, new_ids[:n].copy()
-
-

@@ -18,7 +18,9 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def run(task: Callable[[int, int], T], n: int, threads: int | None = None, step: int = STEP) -> list[T]:
+def run(
+    task: Callable[[int, int], T], n: int, threads: int | None = None, step: int = STEP
+) -> list[T]:
     """Call `task(start, stop)` over 0 … n in ranges of `step`; return the answers in order."""
     threads = threads or cores()
     ranges = [(a, min(a + step, n)) for a in range(0, n, step)]

@@ -53,9 +53,7 @@ def kernel(
     """
 
     def wrap(f: Callable[P, R]) -> Callable[P, R]:
-        compile_ = numba.njit(
-            nogil=True, error_model="python", forceinline=inline, _nrt=allocates
-        )
+        compile_ = numba.njit(nogil=True, error_model="python", forceinline=inline, _nrt=allocates)
         compiled: Any = compile_(f)
         if CACHE and hasattr(compiled, "enable_caching"):  # a plain function without the JIT
             try:

@@ -70,7 +70,9 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[s
             reader = csv.reader(f, strict=True)
             header = [clean_text(h) for h in next(reader, [])]
             if lacking := [c for c in columns if c not in header]:
-                raise TableError(f"no column {', '.join(lacking)}; it has {header}", file=name, row=1)
+                raise TableError(
+                    f"no column {', '.join(lacking)}; it has {header}", file=name, row=1
+                )
             where = [(header.index(c), c == "name") for c in columns]
             for cells in reader:
                 if not cells:

@@ -131,7 +131,9 @@ class Scheme:
         ------
         ValueError : another coding. TableError : "clinical" and the scheme names no code list.
         """
-        return self._vocabularies[side, codes] if codes == "insurer" else self._clinical[side, codes]
+        return (
+            self._vocabularies[side, codes] if codes == "insurer" else self._clinical[side, codes]
+        )
 
     @cached_property
     def _vocabularies(self) -> dict[tuple[Side, str], Vocabulary]:

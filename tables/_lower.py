@@ -31,11 +31,25 @@ from grouper.tables._rules import (
     atoms,
     sides_of,
 )
-from grouper.tables._types import ASK, FALSE, NO_DRG, NODE_FIELDS, TRUE, U64, DrgArrays, Op, Option, Side, Status, frozen
+from grouper.tables._types import (
+    ASK,
+    FALSE,
+    NO_DRG,
+    NODE_FIELDS,
+    TRUE,
+    U64,
+    DrgArrays,
+    Op,
+    Option,
+    Side,
+    Status,
+    frozen,
+)
 
 BoolArray = NDArray[np.bool_]
 
 _OPS = {"=": Op.EQ, "<": Op.LT, "<=": Op.LE, ">": Op.GT, ">=": Op.GE}
+
 
 @dataclass(frozen=True)
 class CodeTables:

@@ -259,7 +259,9 @@ class _Parser:
     def fault(self, wanted: str) -> RuleError:
         _, text, at = self.tokens[self.k]
         found = repr(text) if text else "the end"
-        return RuleError(f"expected {wanted}, found {found}", file=self.file, row=self.row, column=at)
+        return RuleError(
+            f"expected {wanted}, found {found}", file=self.file, row=self.row, column=at
+        )
 
 
 def atoms(rule: Rule) -> list[Atom]:
@@ -296,15 +298,21 @@ def text_of(rule: Rule) -> str:
             return "1" if v else "0"
         case Compare(var=var, op=op, value=value):
             quote = '"' if "'" in str(value) else "'"
-            return f"{var}{op}{quote}{value}{quote}" if isinstance(value, str) else f"{var}{op}{value}"
+            return (
+                f"{var}{op}{quote}{value}{quote}" if isinstance(value, str) else f"{var}{op}{value}"
+            )
         case Member(vars=names, sets=sets, negated=negated):
             return f"{_braced(names)} {'not in' if negated else 'in'} {_braced(sets)}"
         case Count(set=name, vars=names, op=op, value=value):
             return f"length({name} ∩ {_braced(names)}){op}{value}"
         case And(parts=parts):
-            return " and ".join(f"({text_of(p)})" if isinstance(p, And | Or) else text_of(p) for p in parts)
+            return " and ".join(
+                f"({text_of(p)})" if isinstance(p, And | Or) else text_of(p) for p in parts
+            )
         case Or(parts=parts):
-            return " or ".join(f"({text_of(p)})" if isinstance(p, Or) else text_of(p) for p in parts)
+            return " or ".join(
+                f"({text_of(p)})" if isinstance(p, Or) else text_of(p) for p in parts
+            )
 
 
 def _braced(names: tuple[str, ...]) -> str:

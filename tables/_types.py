@@ -202,6 +202,45 @@ class GroupArrays(NamedTuple):
     warn: U32  # Warn bits
 
 
+class Band(IntEnum):
+    """Where a case's cost lies against its benchmark (费用偏差)."""
+
+    NONE = 0  # no cost, no benchmark, or not paid by weight
+    LOW = 1  # 低倍率
+    NORMAL = 2
+    HIGH = 3  # 高倍率
+
+
+class PriceKind(IntEnum):
+    """How a case's claim is found."""
+
+    WEIGHT = 0  # base claim, with bands
+    COST = 1  # cost × NUM / DEN
+    FIXED = 2  # base claim, no bands
+
+
+class PriceField(IntEnum):
+    """Columns of a price key; claims in fen (rate) or units of score (points), money in fen."""
+
+    KIND = 0
+    BASE = 1  # claim of a normal case
+    BENCHMARK = 2  # fen, 0 = none
+    LOW_EDGE = 3  # at EDGE_SCALE, -1 = none
+    LOW_INCLUSIVE = 4
+    LOW_COST = 5  # 1 = the cost itself is the claim
+    LOW_BASE = 6  # claim that the ratio multiplies
+    HIGH_EDGE = 7
+    HIGH_INCLUSIVE = 8
+    HIGH_BASE = 9  # claim that the excess multiplies
+    HIGH_SHARE = 10  # at EDGE_SCALE
+    NUM = 11
+    DEN = 12
+
+
+EDGE_SCALE = 10_000
+"""Edges and shares of bands are whole numbers of 1/10,000."""
+
+
 def empty_groups(n: int) -> GroupArrays:
     """Allocate results for `n` cases."""
     return GroupArrays(

@@ -1,0 +1,492 @@
+"""settle: groups → money, exact to the fen.
+
+Order of work: bring the rows together with hospitals, pools and days; price each distinct key
+(`_pricing`); claims per case (kernel); close pool by pool (`_closing`); wrap with the proof.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grouper import _chunks
+from grouper._closing import Closed, Closing, Unit
+from grouper._grouping import RESULT, GroupedBatch
+from grouper._ledger_rows import Rows, read_rows
+from grouper._pricing import PayGroup, Price, Where, pay_group, price
+from grouper.errors import ConservationError, SettlementError
+from grouper.kernels import payment
+from grouper.tables._policy import Policy, load_policy
+from grouper.tables._types import I32, I64, Band, PriceField
+
+EPOCH = 719_163
+
+ENTRIES = pa.schema(
+    [
+        ("entry_id", pa.string()),
+        ("kind", pa.string()),
+        ("pool_id", pa.string()),
+        ("hospital_id", pa.string()),
+        ("case_id", pa.string()),
+        ("settlement_month", pa.string()),
+        ("amount_fen", pa.int64()),
+        ("reason", pa.string()),
+        ("reference", pa.string()),
+    ]
+)
+"""Columns of the ledger; entries are only ever added."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settlement:
+    """What the fund owes (结算): per case, hospital and pool, with its proof of conservation."""
+
+    _cases: pa.Table
+    _hospitals: pa.Table
+    _pools: pa.Table
+    _entries: pa.Table
+    _manifest: Mapping[str, Any] = field(repr=False)
+
+    def cases(self) -> pa.Table:
+        """Return one row a case, in the order of the input."""
+        return self._cases
+
+    def hospitals(self) -> pa.Table:
+        """Return one row a hospital, pool and fund period."""
+        return self._hospitals
+
+    def pools(self) -> pa.Table:
+        """Return one row a pool and fund period; each closes to the fen."""
+        return self._pools
+
+    def entries(self) -> pa.Table:
+        """Return the ledger of entries (see `ENTRIES`)."""
+        return self._entries
+
+    def manifest(self) -> dict[str, Any]:
+        """Return policy, parameters with source, counts and the proof."""
+        return dict(self._manifest)
+
+
+def settle(
+    grouped: GroupedBatch | pa.Table,
+    policy: Policy | str | Path,
+    *,
+    hospitals: pa.Table | None = None,
+    ledger: pa.Table | None = None,
+    prior: Any = None,
+    threads: int | None = None,
+) -> Settlement:
+    """Pay grouped cases under a policy (结算).
+
+    Parameters
+    ----------
+    grouped : a `GroupedBatch`, or its table with the carried case columns.
+    policy : a `Policy`, the id of a shipped one, or a path.
+    hospitals : hospital_id, hospital_level, valid_from, valid_to; dated. Where it says nothing the
+        level is that of the case.
+    ledger, prior : entries and earlier runs of the year; this form takes none.
+
+    Raises
+    ------
+    PolicyError : a parameter is missing or not in force. CaseSchemaError : columns are missing.
+    SettlementError : cases that the policy cannot pay; says which and what to add.
+    """
+    if ledger is not None or prior is not None:
+        raise SettlementError("ledger and prior belong to the settlement of a year: not taken yet")
+    policy = policy if isinstance(policy, Policy) else load_policy(policy)
+    counts: Counter[str] = Counter()
+    rows = read_rows(grouped, policy, hospitals, counts)
+    pool, units = _units(rows, policy)
+    keys = _price_keys(rows, policy, pool)
+    n = len(rows)
+    claim, ratio, band = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int8)
+    fields = np.array([p.fields for p in keys.prices] or [(0,) * len(PriceField)], np.int64)
+    _chunks.run(
+        lambda a, b: payment.price(keys.index, rows.used, fields, claim, band, ratio, a, b),
+        n,
+        threads,
+    )
+    _refuse_costless(rows, keys)
+    closing = Closing(policy, rows, claim, keys.index, keys.prices)
+    closed = [closing.close(u) for u in units]
+    priced = _Priced(policy, rows, units, pool, keys, claim, ratio, band, closing)
+    hospital_rows = priced.hospitals()
+    _prove(closed, hospital_rows)
+    return Settlement(
+        _cases=priced.cases(),
+        _hospitals=hospital_rows,
+        _pools=priced.pools(closed),
+        _entries=_entries(closed),
+        _manifest=_manifest(policy, rows, closed, counts, priced.band_counts()),
+    )
+
+
+# ------------------------------------------------------------------------------- pools and prices
+
+
+def _units(rows: Rows, policy: Policy) -> tuple[I32, list[Unit]]:
+    """Put each case into a pool by its insurance, and each pool's cases into fund periods."""
+    pools = policy.settings.pool
+    rest = next((k for k, p in enumerate(pools) if not p.insurance), -1)
+    of = {i: k for k, p in enumerate(pools) for i in p.insurance}
+    place = np.array([of.get(i, rest) for i in rows.insurance.distinct], np.int32)
+    used = np.unique(rows.insurance.index)
+    if lost := [rows.insurance.distinct[i] for i in used if place[i] < 0]:
+        raise SettlementError(f"insurance {', '.join(lost)} is in no pool of policy {policy.id}")
+    pool = place[rows.insurance.index].astype(np.int32)
+    width = int(rows.day.max(initial=0)) + 1
+    mixed = pool[rows.order].astype(np.int64) * width + rows.day[rows.order]
+    distinct, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    number: dict[tuple[str, date, date | None], int] = {}
+    units, unit_of = [], np.zeros(len(distinct), np.int32)
+    for k, f in enumerate(first):
+        row = rows.order[f]
+        name, day = pools[pool[row]].id, _date(rows.day[row])
+        fund = policy.value("fund", day, pool=name)
+        at = number.setdefault((name, fund.from_, fund.to), len(number))
+        unit_of[k] = at
+        if at == len(units):
+            units.append((name, fund, int(policy.at("fund", day, pool=name))))
+    each = unit_of[inverse]
+    return pool, [
+        Unit(name, fund, fen, np.ascontiguousarray(rows.order[each == k]))
+        for k, (name, fund, fen) in enumerate(units)
+    ]
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Distinct prices; `index` gives each case its own."""
+
+    index: I32
+    groups: list[PayGroup]
+    prices: list[Price]
+    first: I64
+
+
+def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
+    """Find the distinct (status, group, note, level, insurance, pool, period, hospital)."""
+    narrowed = any(v.hospital for p in policy.settings.param.values() for v in p.values)
+    breaks = np.array([d.toordinal() - EPOCH for d in policy.breaks], np.int64)
+    parts = [
+        (rows.status.index, len(rows.status.distinct)),
+        (rows.group.index, len(rows.group.distinct)),
+        (rows.note.index, len(rows.note.distinct)),
+        (rows.level.index, len(rows.level.distinct)),
+        (rows.insurance.index, len(rows.insurance.distinct)),
+        (pool, len(policy.settings.pool)),
+        (np.searchsorted(breaks, rows.day, side="right"), len(breaks) + 1),
+        (rows.hospital.index if narrowed else 0 * pool, len(rows.hospital.distinct)),
+    ]
+    mixed = np.zeros(len(rows), np.int64)
+    for index, size in parts:
+        mixed = mixed * size + index
+    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    groups, prices = [], []
+    for row in first:
+        day = _date(rows.day[row])
+        group = pay_group(policy, day, rows.status[row], rows.group[row], rows.note[row])
+        where = Where(
+            day,
+            rows.level[row],
+            rows.insurance[row],
+            rows.hospital[row],
+            policy.settings.pool[pool[row]].id,
+        )
+        groups.append(group)
+        prices.append(price(policy, group, where))
+    return _Keys(inverse.astype(np.int32), groups, prices, first)
+
+
+def _refuse_costless(rows: Rows, keys: _Keys) -> None:
+    """Refuse cases that are to be paid by their cost and have none."""
+    by_cost = [p.fields[PriceField.KIND] == 1 for p in keys.prices]
+    lost = np.flatnonzero(np.array(by_cost, np.bool_)[keys.index] & (rows.cost < 0))
+    if len(lost):
+        name = keys.groups[keys.index[lost[0]]].name
+        raise SettlementError(
+            f"{len(lost)} cases without total_cost are to be paid by cost ({name}); give the cost, "
+            "or another rule under [status_pay]"
+        )
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """Everything known per case, ready to be laid out as tables."""
+
+    policy: Policy
+    rows: Rows
+    units: Sequence[Unit]
+    pool: I32
+    keys: _Keys
+    claim: I64
+    ratio: I64
+    band: Any
+    closing: Closing
+
+    def cases(self) -> pa.Table:
+        """Lay out one row a case: the group columns, then every step of the price."""
+        r, k = self.rows, self.keys
+        names = [p.id for p in self.policy.settings.pool]
+        weights = [p.weight for p in k.prices]
+        factors = [p.coefficient for p in k.prices]
+        table = r.table.select([c for c in RESULT.names if c in r.table.schema.names])
+        columns: dict[str, Any] = {
+            "hospital_id": _labels(r.hospital.index, r.hospital.distinct),
+            "insurance": _labels(r.insurance.index, r.insurance.distinct),
+            "pool_id": _labels(self.pool, names),
+            "settlement_month": _months(r.day),
+            "family": _labels(np.zeros(len(r), np.int32), ["ordinary"]),
+            "pay_as": _labels(k.index, [g.name for g in k.groups]),
+            "weight_or_score": _decimals(weights, k.index),
+            "total_cost_fen": pa.array(r.cost, mask=r.cost < 0),
+            "carve_out_fen": pa.array(r.carve_out),
+            "unreasonable_fen": pa.array(r.unreasonable),
+            "benchmark_fen": self._benchmark(),
+            "ratio": _scaled(self.ratio, 4, self.ratio < 0),
+            "band": self._bands(),
+            "hospital_factor": _decimals(factors, k.index),
+            "aux_factor": _scaled(np.full(len(r), 1, np.int64), 0, None),
+            "special_factor": _scaled(np.full(len(r), 1, np.int64), 0, None),
+            "final_score": self._score(),
+            "standard_fen": pa.array(self.closing.standard),
+            "booked_fund_fen": pa.array(r.booked),
+            "other_payers_fen": pa.array(r.others),
+            "patient_fen": pa.array(r.patient),
+            "fund_form": _labels(
+                np.zeros(len(r), np.int32), [self.policy.settings.method.fund_form]
+            ),
+            "pay_fen": pa.array(self.closing.pay),
+        }
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        return table
+
+    def _benchmark(self) -> pa.Array:
+        mean = np.array([p.fields[PriceField.BENCHMARK] for p in self.keys.prices] or [0], np.int64)
+        each = mean[self.keys.index]
+        return pa.array(each, mask=each == 0)
+
+    def _bands(self) -> pa.Array:
+        return _labels(self.band.astype(np.int32) - 1, [b.name.lower() for b in Band if b])
+
+    def _score(self) -> pa.Array:
+        """Return the claim: a score under points, the price in yuan under a rate."""
+        m = self.policy.settings.method
+        return _scaled(self.claim, m.score_decimals if m.kind == "point" else 2, None)
+
+    def band_counts(self) -> dict[str, int]:
+        """Count cases by band."""
+        found = np.bincount(self.band, minlength=len(Band))
+        return {b.name.lower(): int(found[b]) for b in Band}
+
+    def hospitals(self) -> pa.Table:
+        """Lay out one row a hospital and fund period."""
+        r, size = self.rows, len(self.rows.hospital.distinct)
+        part = np.full(len(r), -1, np.int32)
+        for k, unit in enumerate(self.units):
+            part[unit.rows] = k * size + r.hospital.index[unit.rows]
+        amounts = {
+            "cases": np.ones(len(r), np.int64),
+            "claims": self.claim,
+            "cost_fen": np.maximum(r.cost, 0),
+            "booked_fund_fen": r.booked,
+            "patient_fen": r.patient,
+            "standard_fen": self.closing.standard,
+            "pay_fen": self.closing.pay,
+        }
+        sums = {}
+        for name, values in amounts.items():
+            sums[name] = np.zeros(size * len(self.units), np.int64)
+            payment.add_up(part, np.ascontiguousarray(values), sums[name])
+        ids = r.hospital.distinct
+        used = [int(p) for p in np.flatnonzero(sums["cases"])]
+        used.sort(key=lambda p: (p // size, ids[p % size].encode()))
+        columns: dict[str, Any] = {
+            "hospital_id": pa.array([ids[p % size] for p in used], pa.string()),
+            "pool_id": pa.array([self.units[p // size].pool for p in used], pa.string()),
+            "period": pa.array([self.units[p // size].period for p in used], pa.string()),
+        }
+        for name in amounts:
+            columns[name] = pa.array(sums[name][used])
+        columns["entries_fen"] = pa.array(np.zeros(len(used), np.int64))
+        columns["payable_fen"] = columns["pay_fen"]
+        return pa.table(columns)
+
+    def pools(self, closed: Sequence[Closed]) -> pa.Table:
+        """Lay out one row a pool and fund period, with every term of its identity."""
+        r = self.rows
+        columns: dict[str, list[Any]] = {}
+        for c in closed:
+            value = c.point_value
+            row = {
+                "pool_id": c.unit.pool,
+                "period": c.unit.period,
+                "fund_form": self.policy.settings.method.fund_form,
+                "cases": len(c.unit.rows),
+                "claims": c.claims,
+                "cost_fen": int(np.maximum(r.cost[c.unit.rows], 0).sum()),
+                "booked_fund_fen": int(r.booked[c.unit.rows].sum()),
+                "patient_fen": int(r.patient[c.unit.rows].sum()),
+                "fund_fen": c.unit.fund_fen,
+                "off_top_fen": c.off_top,
+                "shared_fen": c.shared,
+                "point_value": self._value_text(value),
+                "pay_fen": c.pay,
+                "balance_fen": c.balance,
+                "undistributed_fen": c.undistributed,
+                "entries_fen": 0,
+                "payable_fen": c.pay,
+            }
+            for name, x in row.items():
+                columns.setdefault(name, []).append(x)
+        return pa.table(columns, schema=_POOLS) if columns else _POOLS.empty_table()
+
+    def _value_text(self, value: Fraction | None) -> str | None:
+        """Write the point value in yuan per point (or per published yuan) with six decimals."""
+        if value is None:
+            return None
+        m = self.policy.settings.method
+        per = Fraction(10**m.score_decimals, 100) if m.kind == "point" else Fraction(1)
+        units = (value * per * 10**6 + Fraction(1, 2)).__floor__()
+        return f"{units // 10**6}.{units % 10**6:06d}"
+
+
+_POOLS = pa.schema(
+    [
+        *((c, pa.string()) for c in ("pool_id", "period", "fund_form")),
+        *((c, pa.int64()) for c in ("cases", "claims", "cost_fen", "booked_fund_fen")),
+        *((c, pa.int64()) for c in ("patient_fen", "fund_fen", "off_top_fen", "shared_fen")),
+        ("point_value", pa.string()),
+        *((c, pa.int64()) for c in ("pay_fen", "balance_fen", "undistributed_fen")),
+        *((c, pa.int64()) for c in ("entries_fen", "payable_fen")),
+    ]
+)
+
+
+def _labels(index: Any, names: Sequence[str]) -> pa.Array:
+    """Return a dictionary column, distinct names once; a negative index is null."""
+    distinct = list(dict.fromkeys(names))
+    place = {name: k for k, name in enumerate(distinct)}
+    fold = np.array([place[name] for name in names] or [0], np.int32)
+    indices = pa.array(fold[np.maximum(index, 0)], mask=index < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(distinct, pa.string()))
+
+
+def _months(day: I32) -> pa.Array:
+    months = np.asarray(day, "datetime64[D]").astype("datetime64[M]")
+    distinct, inverse = np.unique(months, return_inverse=True)
+    return _labels(inverse, [str(m) for m in distinct])
+
+
+def _scaled(units: I64, scale: int, blank: Any) -> pa.Array:
+    """Return whole units of 10^-scale as a decimal column, exactly."""
+    wide = np.empty((len(units), 2), np.int64)
+    wide[:, 0], wide[:, 1] = units, units >> 63
+    filled = pa.Array.from_buffers(
+        pa.decimal128(19, scale), len(units), [None, pa.py_buffer(np.ascontiguousarray(wide))]
+    )
+    if blank is None or not blank.any():
+        return filled
+    return pc.if_else(pa.array(~blank), filled, pa.scalar(None, filled.type))
+
+
+def _decimals(values: Sequence[Fraction], index: I32) -> pa.Array:
+    """Return exact decimals by index; the scale is the largest any of them needs (at most 12)."""
+    scale = next((s for s in range(13) if all((v * 10**s).denominator == 1 for v in values)), 12)
+    units = np.array([round(v * 10**scale) for v in values] or [0], np.int64)
+    return _scaled(units[index], scale, None)
+
+
+def _date(day: Any) -> date:
+    return date.fromordinal(int(day) + EPOCH)
+
+
+def _entries(closed: Sequence[Closed]) -> pa.Table:
+    """Write what a closing leaves as entries: never a case scaled, never a silent rest."""
+    found = []
+    for c in closed:
+        for kind, fen, reason in (
+            ("balance", c.balance, "fund less what the fixed rate pays"),
+            ("undistributed", c.undistributed, "fund less what the fund form pays"),
+        ):
+            if fen:
+                found.append(
+                    {
+                        "entry_id": f"{kind}:{c.unit.pool}:{c.unit.period}",
+                        "kind": kind,
+                        "pool_id": c.unit.pool,
+                        "settlement_month": str(c.unit.fund.to)[:7],
+                        "amount_fen": fen,
+                        "reason": reason,
+                        "reference": c.unit.fund.source,
+                    }
+                )
+    return pa.Table.from_pylist(found, schema=ENTRIES)
+
+
+def _prove(closed: Sequence[Closed], hospitals: pa.Table) -> None:
+    """Prove that the hospitals' sums are the pools' sums."""
+    for c in closed:
+        mine = pc.and_(
+            pc.equal(hospitals["pool_id"], c.unit.pool),
+            pc.equal(hospitals["period"], c.unit.period),
+        )
+        total = pc.sum(hospitals.filter(mine)["pay_fen"]).as_py() or 0
+        if total != c.pay:
+            raise ConservationError(f"pool {c.unit.pool}: hospitals {total} ≠ cases {c.pay}")
+
+
+def _manifest(
+    policy: Policy,
+    rows: Rows,
+    closed: Sequence[Closed],
+    counts: Mapping[str, int],
+    bands: Mapping[str, int],
+) -> dict[str, Any]:
+    s = policy.settings
+    days = [_date(d) for d in (rows.day.min(), rows.day.max())] if len(rows) else []
+    return {
+        "policy": {
+            "id": policy.id,
+            "title": s.title,
+            "standing": s.standing,
+            "fingerprint": policy.fingerprint,
+            "method": s.method.model_dump(mode="json"),
+            "parameters": {
+                name: {"unit": p.unit, "values": [v.model_dump(mode="json") for v in p.values]}
+                for name, p in s.param.items()
+            },
+        },
+        "settled": {
+            "cases": len(rows),
+            "days": [d.isoformat() for d in days],
+            "bands": dict(bands),
+            "stand_ins": dict(counts),
+        },
+        "proof": [
+            {
+                "pool_id": c.unit.pool,
+                "period": c.unit.period,
+                "fund_fen": c.unit.fund_fen,
+                "pay_fen": c.pay,
+                "balance_fen": c.balance,
+                "undistributed_fen": c.undistributed,
+                "identity": "fund = pay + balance + undistributed",
+            }
+            for c in closed
+        ],
+    }
