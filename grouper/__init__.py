@@ -1,1 +1,96 @@
-"""grouper."""
+"""Group coded hospital discharges into DRG or DIP groups and pay them under a global budget.
+
+The public names are those of ``__all__``; they are imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CaseBatch": "_cases",
+    "CaseFileError": "errors",
+    "CaseSchemaError": "errors",
+    "CaseTable": "io",
+    "ConservationError": "errors",
+    "GroupedBatch": "_grouping",
+    "GrouperError": "errors",
+    "Policy": "tables",
+    "PolicyError": "errors",
+    "Reason": "tables",
+    "RuleError": "errors",
+    "Scheme": "tables",
+    "SchemeNotFound": "errors",
+    "Settlement": "_settlement",
+    "SettlementError": "errors",
+    "Severity": "tables",
+    "Standard": "_pricing",
+    "Status": "tables",
+    "TableError": "errors",
+    "Trace": "_explain",
+    "Warn": "tables",
+    "content_hash": "io",
+    "encode": "_cases",
+    "explain": "_explain",
+    "group": "_grouping",
+    "group_encoded": "_grouping",
+    "load_policy": "tables",
+    "load_scheme": "tables",
+    "policy_ids": "tables",
+    "read_cases": "io",
+    "read_run": "io",
+    "scheme_ids": "tables",
+    "settle": "_settlement",
+    "standard": "_pricing",
+    "write_run": "io",
+    "write_table": "io",
+}
+
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605  # sorted and tested
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'grouper' has no attribute {name!r}")
+    value = getattr(import_module(f"grouper.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from grouper._cases import CaseBatch, encode
+    from grouper._explain import Trace, explain
+    from grouper._grouping import GroupedBatch, group, group_encoded
+    from grouper._pricing import Standard, standard
+    from grouper._settlement import Settlement, settle
+    from grouper.errors import (
+        CaseFileError,
+        CaseSchemaError,
+        ConservationError,
+        GrouperError,
+        PolicyError,
+        RuleError,
+        SchemeNotFound,
+        SettlementError,
+        TableError,
+    )
+    from grouper.io import CaseTable, content_hash, read_cases, read_run, write_run, write_table
+    from grouper.tables import (
+        Policy,
+        Reason,
+        Scheme,
+        Severity,
+        Status,
+        Warn,
+        load_policy,
+        load_scheme,
+        policy_ids,
+        scheme_ids,
+    )

@@ -264,7 +264,7 @@ def _open_csv(data: bytes, name: str, options: Options) -> Opened:
     blank_lines = text[: len(text) - len(body)].count(b"\n")
     if b"\n" not in body and b"\r" not in body:
         body += b"\n"  # a header alone
-    delimiter, headers = _header(body)
+    delimiter, headers = _header(body, name)
     sheet = _Csv(body, name, delimiter, len(headers), blank_lines, options.threads != 1)
     return headers, sheet.load, counts
 
@@ -314,22 +314,39 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _header(body: bytes) -> tuple[str, list[str]]:
+def _header(body: bytes, name: str) -> tuple[str, list[str]]:
     """Return the delimiter and the headers: a comma, or a tab if there are tabs and no commas."""
     first = re.match(rb"[^\r\n]*", body)
     line = first[0] if first else b""
     delimiter = "\t" if b"\t" in line and b"," not in line else ","
-    return delimiter, [h.strip() for h in next(_records(body, delimiter))[1]]
+    return delimiter, [h.strip() for h in next(_records(body, delimiter, name))[1]]
 
 
-def _records(body: bytes, delimiter: str, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line where it begins, cells) of each record; for what must be exact and may be slow."""
+def _records(
+    body: bytes, delimiter: str, name: str, *, first_line: int = 1, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line where it begins, cells) of each record; for what must be exact and may be slow.
+
+    Raises
+    ------
+    CaseFileError : `strict`, and a quotation mark does not close its cell.
+    """
     lines = io.TextIOWrapper(io.BytesIO(body), "utf-8", "replace", newline="")
-    reader, start = csv.reader(lines, delimiter=delimiter, strict=strict), 1
-    for cells in reader:
+    reader, start = csv.reader(lines, delimiter=delimiter, strict=strict), first_line
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            message = (
+                f"in the row that begins in line {start} a quotation mark opens a cell and does "
+                'not close it; write a " inside a cell twice'
+            )
+            raise CaseFileError(message, file=name) from None
         if cells:
             yield start, cells
-        start = reader.line_num + 1
+        start = reader.line_num + first_line
 
 
 @dataclass(frozen=True)
@@ -387,19 +404,13 @@ class _Csv:
 
     def _check_quotes(self) -> None:
         """Refuse a quotation mark that never closes: the rows behind it would vanish in one cell."""
-        if _quotes_pair(self.body, self.delimiter):
-            return
-        at = 1
-        try:
-            for at, _ in _records(self.body, self.delimiter, strict=True):
+        if not _quotes_pair(self.body, self.delimiter):
+            for _ in self._records(strict=True):
                 pass
-        except csv.Error:
-            at += self.blank_lines
-            message = (
-                f"in line {at} or in the row after it a quotation mark opens a cell and does not "
-                'close it; write a " inside a cell twice'
-            )
-            raise CaseFileError(message, file=self.name) from None
+
+    def _records(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        first = self.blank_lines + 1
+        return _records(self.body, self.delimiter, self.name, first_line=first, strict=strict)
 
     def _with_odd_rows(self, rows: Rows, places: Sequence[int], odd: list[Any]) -> Rows:
         """Put rows of a wrong width back in their places, empty but for the file's first cell."""
@@ -416,9 +427,9 @@ class _Csv:
             whole = pa.chunked_array([*column.chunks, pa.array(cells, pa.string())], pa.string())
             columns.append(whole.take(pa.array(order)))
         numbers, lines = {row.number for row in odd}, {}
-        for k, (line, _) in enumerate(_records(self.body, self.delimiter), 1):
+        for k, (line, _) in enumerate(self._records(), 1):
             if k in numbers:
-                lines[k] = line + self.blank_lines
+                lines[k] = line
         faults, where = [], []
         for row in odd:
             text = f"{row.actual_columns} cells where the header has {row.expected_columns}"
@@ -509,6 +520,43 @@ class Cells(NamedTuple):
     column: Chunks
     counts: Counter[str]
     faults: tuple[NDArray[np.int64], list[str]] | None = None
+
+
+LOST = {"not a whole number", "out of range", "not a date", "not a flag"}
+"""Notes of cells that became null without being blank; those of money are in `SAYS`."""
+
+
+def read_column(
+    kind: str,
+    column: Chunks,
+    header: str,
+    *,
+    separator: str = "|",
+    words: Mapping[str, int] | None = None,
+    in_fen: bool = False,
+) -> Cells:
+    """Read a column as its kind (see `Column.kind`), and count what was normalised.
+
+    Parameters
+    ----------
+    kind : text, whole, day, flag, codes or money. column : as given. header : its name there.
+    separator : between codes in text. words : texts that stand for numbers. in_fen : money is fen.
+
+    Raises
+    ------
+    Unfit : the type of the column holds no such thing.
+    """
+    if kind == "money":
+        cells = read_money(column, header, in_fen=in_fen)
+    elif kind == "whole":
+        cells = read_whole(column, words or {})
+    elif kind == "codes":
+        cells = read_codes(column, separator)
+    else:
+        cells = {"text": read_text, "day": read_day, "flag": read_flag}[kind](column)
+    lost = sum(cells.counts[note] for note in (*LOST, *SAYS.values()))
+    cells.counts["blank"] += cells.column.null_count - lost
+    return cells
 
 
 Reader: TypeAlias = Callable[[str], tuple[Any, Iterable[str]]]
@@ -762,10 +810,10 @@ UNITS = 10**5  # decimal units a fen; the scale of the decimal is chosen so
 SLACK = 10  # units: 1e-6 yuan
 ROUNDED, NO_AMOUNT, TOO_LARGE, NO_FEN, TOO_COARSE = 1, 2, 3, 4, 5
 SAYS = {
-    NO_AMOUNT: "is no amount",
-    TOO_LARGE: "is 10^13 fen or more",
-    NO_FEN: "is not a whole number of fen",
-    TOO_COARSE: "is too large for a float32 to tell its fen",
+    NO_AMOUNT: "no amount",
+    TOO_LARGE: "10^13 fen or more",
+    NO_FEN: "not a whole number of fen",
+    TOO_COARSE: "too large for a float32 to tell its fen",
 }
 Amounts: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
@@ -800,9 +848,10 @@ def read_money(column: Chunks, header: str, *, in_fen: bool) -> Cells:
     out = pa.array(fen, mask=~valid | (state >= NO_AMOUNT))
     if not len(bad):
         return Cells(pa.chunked_array([out]), counts)
-    counts["no amount"] = len(bad)
+    for k in SAYS:
+        counts[SAYS[k]] = int((state[bad] == k).sum())
     texts = as_text(given.take(pa.array(bad))).to_pylist()
-    says = [f"{header}: {_short(t)!r} {SAYS[int(k)]}" for t, k in zip(texts, state[bad], strict=True)]
+    says = [f"{header}: {_short(t)!r} is {SAYS[int(k)]}" for t, k in zip(texts, state[bad], strict=True)]
     return Cells(pa.chunked_array([out]), counts, (bad, says))
 
 
@@ -893,6 +942,6 @@ def _amount(text: str, fen_each: int) -> tuple[int, int, list[str]]:
     fen = round(exact)
     if abs(exact) >= LIMIT:
         return 0, TOO_LARGE, notes
-    if abs(exact - fen) * 10**4 * 100 > fen_each * 100:
+    if abs(exact - fen) * 10**4 > 1:  # 1e-6 yuan
         return 0, NO_FEN, notes
     return fen, ROUNDED if exact != fen else 0, notes

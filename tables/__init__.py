@@ -5,11 +5,14 @@ if __name__ != "grouper.tables":  # a bare `import tables` would shadow PyTables
 
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._load import Row, Scheme, SchemeSettings, load_scheme, scheme_ids
+from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._rules import parse, text_of
 from grouper.tables._types import Reason, Severity, Status, Warn
 
 __all__ = [
     "CodeList",
+    "Policy",
+    "PolicySettings",
     "Reason",
     "Row",
     "Scheme",
@@ -18,8 +21,10 @@ __all__ = [
     "Status",
     "Warn",
     "load_codes",
+    "load_policy",
     "load_scheme",
     "parse",
+    "policy_ids",
     "scheme_ids",
     "text_of",
 ]

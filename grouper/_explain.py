@@ -1,0 +1,525 @@
+"""explain: why a case is in its group, and why not in the next ones.
+
+A second, plain reader of the rules: it walks the rule trees over the case's code texts and the
+scheme's own tables, shares nothing with the kernel's arrays, and keeps what it saw. Tests hold the
+two to the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grouper._cases import OLDEST
+from grouper.tables import Row, Scheme, Status, load_scheme, text_of
+from grouper.tables._rules import SEVERITY_SETS, And, Compare, Const, Count, Member, Or, Rule
+from grouper.tables._types import DIAGNOSES, PROCEDURES, UNKNOWN_CODE, Side
+
+LEVELS = {"MCC": "mcc", "CC": "cc"}
+NEXT = 12
+
+
+@dataclass(frozen=True)
+class AtomTrace:
+    """One condition: its text, whether it holds, the codes (or the value) that decided it."""
+
+    condition: str
+    holds: bool
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleTrace:
+    """One row that was tried: where it stands, its rule, its conditions, what followed."""
+
+    table: str
+    line: int
+    code: str
+    name: str
+    rule: str
+    holds: bool
+    conditions: tuple[AtomTrace, ...]
+    children: tuple[RuleTrace, ...] = ()
+    left_because: str = ""
+
+
+@dataclass(frozen=True)
+class CodeTrace:
+    """One code of the case: what it was read as, and what it counts for."""
+
+    column: str
+    given: str
+    code: str
+    name: str
+    known: bool
+    grey: bool = False
+    role: str = ""
+    level: str = ""  # MCC, CC as listed
+    excluded_by: str = ""  # exclusion table that holds the principal diagnosis
+
+
+@dataclass(frozen=True)
+class NextGroup:
+    """A group further on, and the first condition that it lacks ("" = none: it comes too late)."""
+
+    adrg: str
+    group: str
+    name: str
+    rule: str
+    missing: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The whole way of one case through a scheme (分组依据)."""
+
+    case_id: str
+    scheme: str
+    scheme_fingerprint: str
+    status: str
+    reason: str
+    mdc: str
+    adrg: str
+    group: str
+    group_name: str
+    severity: str
+    rule: str
+    codes: tuple[CodeTrace, ...]
+    facts: Mapping[str, Any]
+    tried: tuple[RuleTrace, ...] = ()
+    retried_with: str = ""
+    next_groups: tuple[NextGroup, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trace as plain dicts and lists, ready for JSON."""
+        return asdict(self)
+
+    def to_text(self, lang: str = "zh") -> str:
+        """Write the trace for a person, in `lang` "zh" or "en"."""
+        return "\n".join(_text(self, _WORDS[lang]))
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def explain(
+    case: Mapping[str, Any], scheme: Scheme | str | Path, *, codes: str = "insurer"
+) -> Trace:
+    """Trace the grouping of one case (分组解释).
+
+    Parameters
+    ----------
+    case : one case as a dict in the schema of `read_cases`; lists of codes, principal first.
+    scheme : a `Scheme`, an id or a folder. codes : "insurer" or "clinical".
+
+    Raises
+    ------
+    SchemeNotFound, TableError : no such scheme. A bad case is traced, never raised.
+    """
+    scheme = scheme if isinstance(scheme, Scheme) else load_scheme(scheme)
+    return _Tracer(scheme, case, codes).trace()
+
+
+@dataclass
+class _Facts:
+    """A case as the rules see it."""
+
+    codes: Mapping[str, Sequence[str]]  # ZYZD, QTZD, ZYSS, QTSS
+    values: Mapping[str, Any]
+    levels: Mapping[str, frozenset[str]]  # secondary diagnosis -> MCC, CC that are not excluded
+
+
+class _Tracer:
+    """Walks a scheme with one case and keeps what it saw."""
+
+    def __init__(self, scheme: Scheme, case: Mapping[str, Any], codes: str) -> None:
+        self.scheme, self.case, self.coding = scheme, case, codes
+        self.code_traces: list[CodeTrace] = []
+        self.diagnoses = self._read("diagnoses", DIAGNOSES)
+        self.procedures = [c for c in self._read("procedures", PROCEDURES) if c]
+
+    # ------------------------------------------------------------------------------ the case
+
+    def _read(self, column: str, side: Side) -> list[str]:
+        vocabulary = self.scheme.vocabulary(side, self.coding)
+        listed = self.scheme.code_list
+        names = listed and (listed.diagnoses if side == DIAGNOSES else listed.procedures)
+        grey = listed and (listed.grey_diagnoses if side == DIAGNOSES else listed.grey_procedures)
+        found = []
+        for k, given in enumerate(self.case.get(column) or []):
+            given = given or ""
+            code_id = vocabulary.resolve(given)[0] if given.strip() else UNKNOWN_CODE
+            known = code_id != UNKNOWN_CODE
+            code = self.scheme.codes[code_id] if known else given if given.strip() else ""
+            found.append(code)
+            if code:
+                role = "principal" if k == 0 else "other"
+                name = (names or {}).get(code, "")
+                is_grey = known and code in (grey or ())
+                self.code_traces.append(
+                    CodeTrace(column, given, code, name, known, is_grey, role)
+                )
+        return found
+
+    def _rejection(self) -> str:
+        number = self._number
+        sex, age = number("sex"), number("age")
+        listed = self.scheme.code_list is not None
+        if not str(self.case.get("case_id") or "") or self.case.get("input_fault"):
+            return "input_unreadable"
+        if not self.diagnoses or not self.diagnoses[0]:
+            return "no_principal_diagnosis"
+        if sex not in (0, 1, 2, 9):
+            return "sex_unreadable"
+        if age is None or not 0 <= age <= OLDEST:
+            return "age_unreadable"
+        if age == 0 and (number("age_days") is None or number("age_days") < 0):
+            return "age_days_missing"
+        admitted, left = self.case.get("admission_date"), self.case.get("discharge_date")
+        if admitted and left and left < admitted:
+            return "discharge_before_admission"
+        if listed and not self._is_known(self.diagnoses[0]):
+            return "unknown_principal"
+        return ""
+
+    def _is_known(self, code: str) -> bool:
+        return any(t.code == code and t.known for t in self.code_traces if t.column == "diagnoses")
+
+    def _number(self, name: str) -> Any:
+        value = self.case.get(name)
+        whole = isinstance(value, int | float) and value == value and float(value).is_integer()
+        return int(value) if whole and value is not None and abs(value) < 2**31 else None
+
+    def _usable_procedures(self) -> list[str]:
+        option = self.scheme.settings.grey_procedure
+        grey = {t.code for t in self.code_traces if t.column == "procedures" and t.grey}
+        if option == "drop_promote_next":
+            return list(dict.fromkeys(c for c in self.procedures if c not in grey))
+        unseen = [f"{c} (grey)" if c in grey else c for c in self.procedures]
+        return list(dict.fromkeys(unseen if option == "blank" else self.procedures))
+
+    def _facts(self, procedures: Sequence[str]) -> _Facts:
+        principal = self.diagnoses[0]
+        others = list(dict.fromkeys(c for c in self.diagnoses[1:] if c and c != principal))
+        sex, age = self._number("sex"), self._number("age")
+        weight = f"{self.scheme.settings.newborn_weight}_weight"
+        return _Facts(
+            codes={
+                "ZYZD": [principal],
+                "QTZD": others,
+                "ZYSS": procedures[:1],
+                "QTSS": procedures[1:],
+            },
+            values={
+                "NL": age,
+                "XSRTL": self._number("age_days") if age == 0 else None,
+                "XSRTZ": self._number(weight),
+                "XB": sex if sex in (1, 2) else None,
+                "ZYTS": self._number("los"),
+                "ICUSC": self._number("icu_hours"),
+                "LYFS": self.case.get("discharge_mode"),
+                "CYKS": self.case.get("department"),
+            },
+            levels={c: self._levels(c, principal) for c in others},
+        )
+
+    def _levels(self, code: str, principal: str) -> frozenset[str]:
+        """Return the levels a secondary counts for; its exclusion table may take them away."""
+        s, counted = self.scheme, set()
+        for level, table in (("MCC", s.mcc), ("CC", s.cc)):
+            if code in table:
+                excluded = principal in s.exclusions.get(table[code], frozenset())
+                if not excluded:
+                    counted.add(level)
+                self._note_level(code, level, table[code] if excluded else "")
+        return frozenset(counted)
+
+    def _note_level(self, code: str, level: str, excluded_by: str) -> None:
+        for k, t in enumerate(self.code_traces):
+            if t.column == "diagnoses" and t.code == code and t.role == "other" and not t.level:
+                self.code_traces[k] = CodeTrace(
+                    t.column, t.given, t.code, t.name, t.known, t.grey, t.role, level, excluded_by
+                )
+
+    # -------------------------------------------------------------------------------- the rules
+
+    def trace(self) -> Trace:
+        if reason := self._rejection():
+            return self._result(Status.REJECTED, reason)
+        if (
+            self.scheme.settings.grey_principal == "ungrouped"
+            and self.code_traces
+            and self.code_traces[0].grey
+        ):
+            return self._result(Status.UNGROUPED, "grey_principal")
+        procedures = self._usable_procedures()
+        facts = self._facts(procedures)
+        hit, tried, reason = self._search(facts)
+        retried = ""
+        if hit is None and self.scheme.settings.retry_other_procedures:
+            for retried in procedures[1:]:
+                again = self._facts([retried])
+                hit, more, _ = self._search(again)
+                if hit is not None:
+                    facts, tried = again, more
+                    break
+            else:
+                retried = ""
+        if hit is None:
+            return self._result(Status.UNGROUPED, reason, facts=facts, tried=tried)
+        return self._result(Status.GROUPED, "", hit, facts, tried, retried)
+
+    def _search(self, facts: _Facts) -> tuple[tuple[int, int] | None, list[RuleTrace], str]:
+        """Try MDCs, ADRGs and DRGs in order; return (ADRG, DRG) that match and all that was seen."""
+        tried: list[RuleTrace] = []
+        reason = "no_mdc"
+        for m, mdc in enumerate(self.scheme.mdcs):
+            seen = self._row("mdc.csv", mdc, facts)
+            if not seen.holds:
+                tried.append(seen)
+                continue
+            reason = "no_adrg" if reason == "no_mdc" else reason
+            children, hit = [], None
+            for a, adrg in self._children(self.scheme.adrgs, m):
+                row = self._row("adrg.csv", adrg, facts)
+                if row.holds:
+                    reason = "no_drg"
+                    drgs = []
+                    for d, drg in self._children(self.scheme.drgs, a):
+                        drgs.append(self._row("drg.csv", drg, facts))
+                        if drgs[-1].holds:
+                            hit = a, d
+                            break
+                    why = "" if hit else "no_drg"
+                    row = _with(row, drgs, why)
+                children.append(row)
+                if hit:
+                    break
+            tried.append(_with(seen, children, "" if hit else "no_adrg"))
+            if hit:
+                return hit, tried, ""
+        return None, tried, reason
+
+    @staticmethod
+    def _children(rows: Sequence[Row], parent: int) -> Iterator[tuple[int, Row]]:
+        return ((k, r) for k, r in enumerate(rows) if r.parent == parent)
+
+    def _row(self, table: str, row: Row, facts: _Facts) -> RuleTrace:
+        atoms: list[AtomTrace] = []
+        holds = self._holds(row.rule, facts, atoms)
+        why = "" if holds else "rule"
+        return RuleTrace(
+            table, row.line, row.code, row.name, row.text, holds, tuple(atoms), (), why
+        )
+
+    def _holds(self, rule: Rule, facts: _Facts, atoms: list[AtomTrace]) -> bool:
+        """Evaluate a rule, every atom of it, and note each."""
+        match rule:
+            case And(parts=parts):
+                return all([self._holds(p, facts, atoms) for p in parts])
+            case Or(parts=parts):
+                return any([self._holds(p, facts, atoms) for p in parts])
+            case Const(value=value):
+                return value
+            case Compare(var=var, op=op, value=value):
+                given = facts.values[var]
+                holds = given is not None and _compare(given, op, value)
+                atoms.append(AtomTrace(text_of(rule), holds, (f"{var}={given}",)))
+                return holds
+            case Count(set=name, vars=names, op=op, value=value):
+                codes = self.scheme.set_codes[name]
+                held = sorted({c for v in names for c in facts.codes[v] if c in codes})
+                holds = _compare(len(held), op, value)
+                atoms.append(AtomTrace(text_of(rule), holds, tuple(held)))
+                return holds
+            case Member(vars=names, sets=sets, negated=negated):
+                met = [c for v in names for c in facts.codes[v] if self._in(c, v, sets, facts)]
+                holds = bool(met) != negated
+                atoms.append(AtomTrace(text_of(rule), holds, tuple(dict.fromkeys(met))))
+                return holds
+
+    def _in(self, code: str, var: str, sets: Sequence[str], facts: _Facts) -> bool:
+        for name in sets:
+            if name in SEVERITY_SETS:
+                if var == "QTZD" and name in facts.levels[code]:
+                    return True
+            elif code in self.scheme.set_codes[name]:
+                return True
+        return False
+
+    def _missing(self, rule: Rule, facts: _Facts) -> str:
+        """Return the first condition that a rule lacks, "" if it holds."""
+        if self._holds(rule, facts, []):
+            return ""
+        if isinstance(rule, And):
+            return next(m for p in rule.parts if (m := self._missing(p, facts)))
+        return text_of(rule)
+
+    # ------------------------------------------------------------------------------- the answer
+
+    def _next(self, hit: tuple[int, int], facts: _Facts) -> list[NextGroup]:
+        """List the groups after the one that matched: in its ADRG, then in the rest of its MDC."""
+        s, (a, d) = self.scheme, hit
+        found = []
+        for k, drg in self._children(s.drgs, a):
+            if k > d:
+                found.append(self._next_group(s.adrgs[a], drg, facts, self._missing(drg.rule, facts)))
+        for k, adrg in self._children(s.adrgs, s.adrgs[a].parent):
+            if k > a:
+                drg = next(r for _, r in self._children(s.drgs, k))
+                found.append(self._next_group(adrg, drg, facts, self._missing(adrg.rule, facts)))
+        return found[:NEXT]
+
+    @staticmethod
+    def _next_group(adrg: Row, drg: Row, facts: _Facts, missing: str) -> NextGroup:
+        name = drg.name or adrg.name
+        return NextGroup(adrg.code, drg.code, name, f"drg.csv:{drg.line}", missing)
+
+    def _result(
+        self,
+        status: Status,
+        reason: str,
+        hit: tuple[int, int] | None = None,
+        facts: _Facts | None = None,
+        tried: Sequence[RuleTrace] = (),
+        retried: str = "",
+    ) -> Trace:
+        s = self.scheme
+        mdc = adrg = group = name = severity = rule = ""
+        following: list[NextGroup] = []
+        if hit is not None and facts is not None:
+            a, d = hit
+            status = s.row_status[a]
+            reason = "remainder" if status == Status.UNGROUPED else ""
+            mdc, adrg = s.mdcs[s.adrgs[a].parent].code, s.adrgs[a].code.split("#")[0]
+            group, name = s.drgs[d].code, s.drgs[d].name or s.adrgs[a].name
+            rule = f"adrg.csv:{s.adrgs[a].line} {s.adrgs[a].code} > drg.csv:{s.drgs[d].line}"
+            counted = frozenset[str]().union(*facts.levels.values())
+            severity = next((low for up, low in LEVELS.items() if up in counted), "none")
+            following = self._next(hit, facts)
+        values = {k: v for k, v in facts.values.items() if v is not None} if facts else {}
+        return Trace(
+            case_id=str(self.case.get("case_id") or ""),
+            scheme=s.id,
+            scheme_fingerprint=s.fingerprint,
+            status=status.name.lower(),
+            reason=reason,
+            mdc=mdc,
+            adrg=adrg,
+            group=group,
+            group_name=name,
+            severity=severity,
+            rule=rule,
+            codes=tuple(self.code_traces),
+            facts=values,
+            tried=tuple(tried),
+            retried_with=retried,
+            next_groups=tuple(following),
+        )
+
+
+def _with(row: RuleTrace, children: Sequence[RuleTrace], left_because: str) -> RuleTrace:
+    return RuleTrace(
+        row.table,
+        row.line,
+        row.code,
+        row.name,
+        row.rule,
+        row.holds,
+        row.conditions,
+        tuple(children),
+        left_because,
+    )
+
+
+def _compare(given: Any, op: str, value: Any) -> bool:
+    if op == "=":
+        return bool(given == value)
+    return bool({"<": given < value, "<=": given <= value, ">": given > value, ">=": given >= value}[op])
+
+
+_WORDS = {
+    "zh": {
+        "case": "病例",
+        "result": "结果",
+        "codes": "编码",
+        "tried": "依次尝试",
+        "next": "之后的病组",
+        "holds": "成立",
+        "fails": "不成立",
+        "unknown": "未知编码",
+        "grey": "灰码",
+        "excluded": "被排除表 {} 排除",
+        "read_as": "读作",
+        "late": "条件成立，但排在后面",
+        "lacks": "缺少",
+        "retry": "以其他手术单独重试",
+        "grouped": "入组",
+        "ambiguous": "歧义",
+        "ungrouped": "未入组",
+        "rejected": "拒绝",
+        "none_of": "其下无一成立",
+    },
+    "en": {
+        "case": "Case",
+        "result": "Result",
+        "codes": "Codes",
+        "tried": "Tried in order",
+        "next": "Groups further on",
+        "holds": "holds",
+        "fails": "fails",
+        "unknown": "unknown code",
+        "grey": "grey code",
+        "excluded": "excluded by table {}",
+        "read_as": "read as",
+        "late": "holds, but comes later",
+        "lacks": "lacks",
+        "retry": "tried again with this procedure alone",
+        "grouped": "grouped",
+        "ambiguous": "ambiguous",
+        "ungrouped": "ungrouped",
+        "rejected": "rejected",
+        "none_of": "none below it holds",
+    },
+}
+
+
+def _text(t: Trace, w: Mapping[str, str]) -> Iterator[str]:
+    yield f"{w['case']} {t.case_id} · {t.scheme}"
+    where = " › ".join(x for x in (t.mdc, t.adrg, t.group) if x)
+    extra = " · ".join(x for x in (t.reason, t.group_name, t.severity.upper(), t.rule) if x)
+    yield f"{w['result']}: {w[t.status]} {where} {extra}".rstrip()
+    yield f"{w['codes']}:"
+    for c in t.codes:
+        notes = [f"{w['read_as']} {c.code}"] if c.given != c.code else []
+        notes += [] if c.known else [w["unknown"]]
+        notes += [w["grey"]] if c.grey else []
+        notes += [c.level] if c.level else []
+        notes += [w["excluded"].format(c.excluded_by)] if c.excluded_by else []
+        yield f"  {c.role:9} {c.given} {c.name} {'; '.join(notes)}".rstrip()
+    if t.retried_with:
+        yield f"{w['retry']}: {t.retried_with}"
+    if t.tried:
+        yield f"{w['tried']}:"
+    for row in t.tried:
+        yield from _tried(row, w, 1)
+    if t.next_groups:
+        yield f"{w['next']}:"
+    for n in t.next_groups:
+        why = f"{w['lacks']} {n.missing}" if n.missing else w["late"]
+        yield f"  {n.group} {n.name} ({n.rule}): {why}"
+
+
+def _tried(row: RuleTrace, w: Mapping[str, str], depth: int) -> Iterator[str]:
+    mark = "✓" if row.holds else "✗"
+    left = f" ({w['none_of']})" if row.holds and row.left_because else ""
+    yield f"{'  ' * depth}{mark} {row.code} {row.name} [{row.table}:{row.line}]{left}"
+    for atom in row.conditions:
+        if row.holds or not atom.holds:
+            state = w["holds"] if atom.holds else w["fails"]
+            seen = f": {', '.join(atom.seen)}" if atom.seen else ""
+            yield f"{'  ' * (depth + 1)}{atom.condition} {state}{seen}"
+    for child in row.children:
+        yield from _tried(child, w, depth + 1)

@@ -1,0 +1,477 @@
+"""Read cases from files and tables, write results whole or not at all, and hash their content.
+
+`read_cases` goes file by file: headers → a plan (which header is which column, with every fault of
+it at once) → load the planned columns only → read the cells → one table in the order of the schema.
+Nothing is lost in silence: what is normalised, dropped or ignored is counted or named.
+
+The surprise: a cell of money that cannot be read rejects its row (column `input_fault`), never the
+file; a number or date that cannot be read becomes null, is counted, and grouping judges it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grouper import _chunks, _reading
+from grouper._columns import BY_NAME, COLUMNS, Column
+from grouper._reading import FAULT, FileRead
+from grouper._writing import RunFolder, content_hash, read_run, write_run, write_table
+from grouper.errors import CaseFileError, CaseSchemaError
+
+__all__ = [
+    "CaseTable",
+    "ColumnMap",
+    "FileRead",
+    "RunFolder",
+    "content_hash",
+    "load_map",
+    "read_cases",
+    "read_run",
+    "write_run",
+    "write_table",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class CaseTable:
+    """Cases (病例) as they were read; an Arrow stream, so `grouper.group` takes it as it is.
+
+    `table` holds the columns of the schema that are present, in their order, and `input_fault`
+    where a row could not be read. `counts` says how often each thing was normalised, `ignored` and
+    `dropped` name the columns left out (the latter look personal), `faults` the rows of a wrong
+    width with their lines, `files` what was read.
+    """
+
+    table: pa.Table
+    counts: Mapping[str, int] = field(default_factory=dict)
+    ignored: Sequence[str] = ()
+    dropped: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    files: Sequence[FileRead] = ()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export the table to whatever reads Arrow."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Which column of theirs is which of ours (列映射).
+
+    Parameters
+    ----------
+    columns : our name → their header; `total_cost` is yuan, `total_cost_fen` fen.
+    stand_in : our name → a constant for a column that is absent.
+    values : our name → their value → our value, before it is read.
+    separator : between the codes of one cell. encoding : of CSV. sheet : of Excel.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    stand_in: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    separator: str = "|"
+    encoding: str | None = None
+    sheet: str | None = None
+
+
+def load_map(path: Path | str) -> ColumnMap:
+    """Read a column map (列映射) from TOML.
+
+    Parameters
+    ----------
+    path : a file with `separator`, `encoding`, `sheet` and the sections [columns], [stand_in],
+        [values.NAME].
+
+    Raises
+    ------
+    CaseFileError : no such file, or no TOML. CaseSchemaError : a key or value of another kind; all.
+    """
+    path = Path(path)
+    try:
+        given = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as e:
+        raise CaseFileError(f"cannot be read: {e.strerror}", file=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise CaseFileError(f"no TOML in UTF-8: {e}", file=path.name) from None
+    faults = []
+    for key, value in given.items():
+        if key not in _MAP_KEYS:
+            faults.append(f"{path.name}: unknown key {key!r}; a map has {', '.join(_MAP_KEYS)}")
+        elif not isinstance(value, _MAP_KEYS[key]) or value == "":
+            kind = "a section" if _MAP_KEYS[key] is dict else "a text"
+            faults.append(f"{path.name}: {key} must be {kind}")
+    for name, header in _section(given, "columns").items():
+        if not isinstance(header, str):
+            faults.append(f"{path.name}: [columns] {name} must be a header in quotes")
+    for name, value in _section(given, "stand_in").items():
+        if isinstance(value, dict):
+            faults.append(f"{path.name}: [stand_in] {name} must be one value")
+    for name, words in _section(given, "values").items():
+        if not isinstance(words, dict):
+            faults.append(f"{path.name}: values.{name} must be a section of pairs")
+    if faults:
+        raise CaseSchemaError(faults)
+    return ColumnMap(**given)
+
+
+_MAP_KEYS: dict[str, type] = {
+    "separator": str,
+    "encoding": str,
+    "sheet": str,
+    "columns": dict,
+    "stand_in": dict,
+    "values": dict,
+}
+
+
+def _section(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = given.get(key, {})
+    return section if isinstance(section, dict) else {}
+
+
+# --------------------------------------------------------------------------------------- read_cases
+
+
+def read_cases(
+    source: Any, *, columns: ColumnMap | Path | str | None = None, threads: int | None = None
+) -> CaseTable:
+    """Read cases (读取病例) into the columns of the schema.
+
+    Parameters
+    ----------
+    source : a file (.parquet, .arrow, .feather, .csv, .csv.gz, .xlsx), a folder or a glob pattern,
+        whose files are read in sorted order; or a `pa.Table`, RecordBatchReader, pandas data frame,
+        or whatever exports an Arrow stream.
+    columns : a column map or its TOML file; without one a header must be a name of the schema.
+    threads : 1 = one thread; default as many as there are cores. The answer does not depend on it.
+
+    Raises
+    ------
+    CaseFileError : a file is missing, empty, truncated or of no known kind.
+    CaseSchemaError : required columns are missing, the map names what is not there, or a column is
+        of another kind; names them all. TypeError : `source` holds no table.
+    """
+    given = columns if isinstance(columns, ColumnMap) else load_map(columns) if columns else ColumnMap()
+    is_path = isinstance(source, str | Path)
+    places = _reading.find_files(source) if is_path else [source]
+    options = _reading.Options(given.encoding, given.sheet, threads)
+    parts: list[_Part] = []
+    faults: list[str] = []
+    with ThreadPoolExecutor(threads or _chunks.cores() + 1) as pool:
+        for place in places:
+            found = _reading.open_file(place, options, pool) if is_path else _reading.open_table(place)
+            plan = _plan(found.headers, given)
+            faults += [f"{found.name}: {f}" if len(places) > 1 else f for f in plan.faults]
+            if not faults:
+                parts.append(_read(found, plan, given, pool, faults))
+    if faults:
+        raise CaseSchemaError(list(dict.fromkeys(faults)))
+    return _join(parts)
+
+
+@dataclass
+class _Part:
+    """What one file gave."""
+
+    table: pa.Table
+    counts: Counter[str]
+    plan: _Plan
+    faults: Sequence[str]
+    file: FileRead | None
+
+
+def _join(parts: Sequence[_Part]) -> CaseTable:
+    """Put the parts together; a column that some lack is null there, and counted."""
+    counts: Counter[str] = Counter()
+    present = {name: p.table.schema.field(name) for p in parts for name in p.table.column_names}
+    names = [n for n in (*(c.name for c in COLUMNS), FAULT) if n in present]
+    tables = []
+    for part in parts:
+        counts += part.counts
+        n, columns = part.table.num_rows, []
+        for name in names:
+            kind = present[name].type
+            if name not in part.table.column_names:
+                columns.append(pa.chunked_array([pa.nulls(n, kind)]))
+                counts[f"{name}: absent from a file"] += n if name != FAULT else 0
+            else:
+                column = part.table[name]
+                same = all(name not in p.table.column_names or p.table[name].type == column.type for p in parts)
+                columns.append(column if same else column.cast(BY_NAME[name].arrow))
+        tables.append(pa.table(columns, names=names))
+    return CaseTable(
+        pa.concat_tables(tables),
+        {key: n for key, n in sorted(counts.items()) if n},
+        list(dict.fromkeys(h for p in parts for h in p.plan.ignored)),
+        list(dict.fromkeys(h for p in parts for h in p.plan.dropped)),
+        [fault for p in parts for fault in p.faults],
+        [p.file for p in parts if p.file],
+    )
+
+
+# --------------------------------------------------------------------------------- what is which
+
+
+@dataclass(frozen=True)
+class _Take:
+    """One column of ours and where it comes from; `place` None = a constant."""
+
+    column: Column
+    header: str
+    place: int | None
+    in_fen: bool = False
+
+
+@dataclass
+class _Plan:
+    takes: list[_Take] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    fault_place: int | None = None
+
+
+def _plan(headers: Sequence[str], given: ColumnMap) -> _Plan:
+    """Decide which header is which column; every fault of it at once."""
+    plan = _Plan()
+    personal = {h for h in headers if _is_personal(h) and _known(h) is None}
+    named = _named_headers(headers, given, personal, plan.faults)
+    for name, header in named.items():
+        column = _known(name)
+        assert column is not None
+        if any(t.column is column for t in plan.takes):
+            plan.faults.append(f"two columns give {column.name}: {header!r} is the second")
+        elif headers.count(header) > 1:
+            plan.faults.append(f"the header {header!r} stands twice")
+        else:
+            in_fen = column.kind == "money" and name == column.name
+            plan.takes.append(_Take(column, header, headers.index(header), in_fen))
+    _stand_in(plan, given)
+    _check_required(plan, headers, personal)
+    used = {t.place for t in plan.takes}
+    for k, header in enumerate(headers):
+        if header == FAULT:
+            plan.fault_place = k
+        elif header in personal:
+            plan.dropped.append(header)
+        elif k not in used:
+            plan.ignored.append(header or f"column {k + 1}, without a header")
+    return plan
+
+
+def _known(name: str) -> Column | None:
+    """Return the column of that name; money may be named without its ending."""
+    column = BY_NAME.get(name) or BY_NAME.get(f"{name}_fen")
+    return column if column and name in (column.name, column.name.removesuffix("_fen")) else None
+
+
+def _named_headers(
+    headers: Sequence[str], given: ColumnMap, personal: set[str], faults: list[str]
+) -> dict[str, str]:
+    """Return our name → their header: those of the map, then headers that are names of ours."""
+    named = {}
+    for name, header in given.columns.items():
+        if _known(name) is None:
+            faults.append(_unknown("[columns]", name))
+        elif header in personal:
+            cure = "such a column is never read; give a pseudonym"
+            faults.append(f'[columns] {name} = "{header}": the header looks personal: {cure}')
+        elif header not in headers:
+            near = _nearest(header, [h for h in headers if h not in personal])
+            hint = f"; the nearest is {near!r}" if near else ""
+            faults.append(f'[columns] {name} = "{header}": no such header{hint}')
+        else:
+            named[name] = header
+    for section, pairs in (("[stand_in]", given.stand_in), ("[values]", given.values)):
+        faults += [_unknown(section, name) for name in pairs if _known(name) is None]
+    for name in given.values:
+        if (column := _known(name)) and column.kind == "codes":
+            faults.append(f"[values] {name}: the values of code lists are not mapped")
+    mapped = {_known(name) for name in given.columns}
+    taken = set(named.values())
+    for header in headers:
+        if _known(header) and _known(header) not in mapped and header not in taken:
+            named[header] = header
+    return named
+
+
+def _unknown(section: str, name: str) -> str:
+    near = _nearest(name, [x for c in COLUMNS for x in (c.name, c.name.removesuffix("_fen"))])
+    hint = f"; the nearest is {near!r}" if near else ""
+    return f"{section} {name}: no column of that name{hint}"
+
+
+def _nearest(name: str, among: Sequence[str]) -> str | None:
+    folded = {x.casefold(): x for x in among if x}
+    near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
+    return folded[near[0]] if near else None
+
+
+def _stand_in(plan: _Plan, given: ColumnMap) -> None:
+    present = {t.column for t in plan.takes}
+    for name in given.stand_in:
+        column = _known(name)
+        if column is None or column in present:
+            continue
+        if column.name == "case_id":
+            plan.faults.append("[stand_in] case_id: it must differ in every row")
+        else:
+            in_fen = name == column.name
+            plan.takes.append(_Take(column, name, None, column.kind == "money" and in_fen))
+
+
+def _check_required(plan: _Plan, headers: Sequence[str], personal: set[str]) -> None:
+    present = {t.column for t in plan.takes}
+    used = {t.header for t in plan.takes}
+    free = [h for h in headers if h not in personal and h not in used]
+    missing = [c for c in COLUMNS if c.required and c not in present]
+    for column in missing:
+        terms = (column.official, column.chinese)
+        near = next((h for h in free if h in terms), None) or _nearest(column.name, free)
+        hint = "no header is near it"
+        if near:
+            hint = f'the nearest header is {near!r}: if it is meant, map {column.name} = "{near}"'
+        plan.faults.append(f"required column {column.name!r} is missing; {hint}")
+    if missing:
+        shown = [h for h in headers if h not in personal][:30]
+        plan.faults.append(f"the headers are: {', '.join(shown)}")
+
+
+_PERSONAL_PARTS = ("姓名", "身份证", "证件号", "地址", "住址", "电话", "手机", "联系人")
+_PERSONAL_WORDS = {
+    *("addr", "address", "tel", "phone", "telephone", "mobile", "certno", "idcard", "idno", "email"),
+    *("xm", "sfzh", "sfzjh", "dh", "xzz", "hkdz", "gzdwjdz", "dwdh", "lxrxm", "lxrdz", "lxrdh"),
+}
+_PERSONAL_NAMES = re.compile(
+    r"(full_?|first_?|last_?|sur)?name|(psn|patn|patient|person|coner|contacts?)_?name|"
+    r"(psn_)?cert_?no|id_?(card|no|number)(_no)?"
+)
+
+
+def _is_personal(header: str) -> bool:
+    """Tell if a header looks like a name, ID card number, address or telephone number."""
+    plain = header.strip().casefold()
+    words = re.split(r"[^a-z]+", plain)
+    return (
+        any(part in plain for part in _PERSONAL_PARTS)
+        or not _PERSONAL_WORDS.isdisjoint(words)
+        or _PERSONAL_NAMES.fullmatch(re.sub(r"[\s\-]+", "_", plain)) is not None
+    )
+
+
+# ----------------------------------------------------------------------------------- reading a plan
+
+_SEX_WORDS = {"男": 1, "女": 2}
+_KINDS = {
+    "text": "text",
+    "whole": "whole numbers",
+    "day": "dates",
+    "flag": "flags",
+    "codes": "lists of codes or text",
+    "money": "amounts",
+}
+
+
+def _read(
+    source: _reading.Source, plan: _Plan, given: ColumnMap, pool: ThreadPoolExecutor, faults: list[str]
+) -> _Part:
+    """Load the planned columns of one source and read their cells."""
+    takes = sorted(plan.takes, key=lambda t: COLUMNS.index(t.column))
+    places = sorted({p for p in (plan.fault_place, *(t.place for t in takes)) if p is not None})
+    rows = source.load(places)
+    loaded = dict(zip(places, rows.columns, strict=True))
+    results = list(pool.map(lambda take: _read_one(take, loaded, given, rows.n), takes))
+    counts: Counter[str] = Counter(source.counts)
+    columns: dict[str, Any] = {}
+    wrong = list(rows.faults)
+    for take, cells in zip(takes, results, strict=True):
+        if isinstance(cells, str):
+            faults.append(cells)
+            continue
+        name = take.column.name
+        columns[name] = cells.column
+        counts.update({f"{name}: {note}": n for note, n in cells.counts.items()})
+        if cells.faults is not None:
+            wrong += zip(cells.faults[0].tolist(), cells.faults[1], strict=True)
+    if plan.fault_place is not None or wrong:
+        noted = None if plan.fault_place is None else loaded[plan.fault_place]
+        columns[FAULT] = _fault_column(noted, wrong, rows.n)
+    counts["rows of a wrong width"] = len(rows.faults)
+    file = None
+    if source.sha256 is not None:
+        file = FileRead(source.name, source.size, source.sha256(), rows.n)
+    return _Part(pa.table(columns), counts, plan, rows.where, file)
+
+
+def _read_one(
+    take: _Take, loaded: Mapping[int, Any], given: ColumnMap, n: int
+) -> _reading.Cells | str:
+    """Read one column; a text is the reason why it cannot be."""
+    column = take.column
+    if take.place is None:
+        return _constant(take, given, n)
+    raw, mapped = loaded[take.place], 0
+    words = {k: v for name, pairs in given.values.items() if _known(name) is column for k, v in pairs.items()}
+    try:
+        if words:
+            raw, mapped = _map_values(raw, words)
+        cells = _read_cells(take, raw, given.separator)
+    except _reading.Unfit:
+        return f"column {take.header!r} is {raw.type}, not {_KINDS[column.kind]}"
+    cells.counts["values mapped"] = mapped
+    return cells
+
+
+def _read_cells(take: _Take, raw: Any, separator: str) -> _reading.Cells:
+    words = _SEX_WORDS if take.column.name == "sex" else None
+    return _reading.read_column(
+        take.column.kind, raw, take.header, separator=separator, words=words, in_fen=take.in_fen
+    )
+
+
+def _map_values(raw: Any, words: Mapping[str, Any]) -> tuple[Any, int]:
+    """Replace the texts that the map names; return also how many they were."""
+    texts, _ = _reading.tidy(_reading.as_text(raw))
+    index = pc.index_in(texts, value_set=pa.array(list(words), pa.string()))
+    ours = pa.array([_constant_text(v) for v in words.values()], pa.string())
+    found = pc.is_valid(index)
+    return pc.if_else(found, pc.take(ours, index), texts), pc.sum(found).as_py() or 0
+
+
+def _constant(take: _Take, given: ColumnMap, n: int) -> _reading.Cells | str:
+    """Repeat the constant that stands in for an absent column."""
+    value = given.stand_in[take.header]
+    many = isinstance(value, list) and take.column.kind == "codes"
+    text = given.separator.join(map(_constant_text, value)) if many else _constant_text(value)
+    cells = _read_cells(take, pa.chunked_array([pa.array([text])]), given.separator)
+    if cells.column.null_count:
+        return f"[stand_in] {take.header} = {value!r} is not {_KINDS[take.column.kind]}"
+    column = pa.chunked_array([cells.column.chunk(0).take(pa.array(np.zeros(n, np.int64)))])
+    return _reading.Cells(column, Counter({"stand-in": n}))
+
+
+def _constant_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fault_column(noted: Any, wrong: Sequence[tuple[int, str]], n: int) -> Any:
+    """Gather the faults of each row into one text; null = fine."""
+    texts = [None] * n if noted is None else _reading.as_text(noted).to_pylist()
+    for row, text in wrong:
+        texts[row] = f"{texts[row]}; {text}" if texts[row] else text
+    return pa.chunked_array([pa.array(texts, pa.string())])
