@@ -15,6 +15,7 @@ _HOME = {
     "CaseFileError": "errors",
     "CaseSchemaError": "errors",
     "CaseTable": "io",
+    "ColumnMap": "io",
     "ConservationError": "errors",
     "GroupedBatch": "_grouping",
     "GrouperError": "errors",
@@ -40,7 +41,10 @@ _HOME = {
     "load_policy": "tables",
     "load_scheme": "tables",
     "policy_ids": "tables",
+    "load_map": "io",
     "read_cases": "io",
+    "read_grouped": "_tables_in",
+    "read_hospitals": "_tables_in",
     "read_run": "io",
     "scheme_ids": "tables",
     "settle": "_settlement",
@@ -81,7 +85,17 @@ if TYPE_CHECKING:
         SettlementError,
         TableError,
     )
-    from grouper.io import CaseTable, content_hash, read_cases, read_run, write_run, write_table
+    from grouper._tables_in import read_grouped, read_hospitals
+    from grouper.io import (
+        CaseTable,
+        ColumnMap,
+        content_hash,
+        load_map,
+        read_cases,
+        read_run,
+        write_run,
+        write_table,
+    )
     from grouper.tables import (
         Policy,
         Reason,

@@ -516,8 +516,9 @@ def _tried(row: RuleTrace, w: Mapping[str, str], depth: int) -> Iterator[str]:
     mark = "✓" if row.holds else "✗"
     left = f" ({w['none_of']})" if row.holds and row.left_because else ""
     yield f"{'  ' * depth}{mark} {row.code} {row.name} [{row.table}:{row.line}]{left}"
-    for atom in row.conditions:
-        if row.holds or not atom.holds:
+    lacking = [atom for atom in row.conditions if not atom.holds][:1]
+    for atom in row.conditions if row.holds else lacking:
+        if atom.seen or not row.holds:
             state = w["holds"] if atom.holds else w["fails"]
             seen = f": {', '.join(atom.seen)}" if atom.seen else ""
             yield f"{'  ' * (depth + 1)}{atom.condition} {state}{seen}"

@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from grouper import _chunks
 from grouper.errors import CaseFileError
 
 Chunks: TypeAlias = Any  # a pa.ChunkedArray: pyarrow ships no types
@@ -46,7 +47,7 @@ EXCEL = 'pip install "drgdip-grouper[excel]"'
 
 
 class Rows(NamedTuple):
-    """Loaded columns; `faults` holds (row, text) of rows that are not whole, `where` their places."""
+    """Loaded columns; `faults` holds (row, text) of rows of a wrong width, `where` their lines."""
 
     columns: list[Chunks]
     n: int
@@ -112,7 +113,8 @@ def _files_of_folder(folder: Path) -> list[Path]:
     )
     if not files:
         known = ", ".join(_OPENERS)
-        raise CaseFileError(f"no case files in this folder; a case file ends in {known}", file=str(folder))
+        message = f"no case files in this folder; a case file ends in {known}"
+        raise CaseFileError(message, file=str(folder))
     return files
 
 
@@ -174,7 +176,8 @@ Opened: TypeAlias = tuple[list[str], Callable[[Sequence[int]], Rows], dict[str, 
 
 def _damaged(kind: str, name: str, error: BaseException) -> CaseFileError:
     said = str(error).strip().splitlines() or [type(error).__name__]
-    message = f"no whole {kind} file, truncated or damaged ({said[0][:120]}); copy or export it again"
+    cure = "copy or export it again"
+    message = f"no whole {kind} file, truncated or damaged ({said[0][:120]}); {cure}"
     return CaseFileError(message, file=name)
 
 
@@ -259,14 +262,14 @@ def _open_csv(data: bytes, name: str, options: Options) -> Opened:
     data = _unzipped(data, name)
     text, counts = _utf8(data, name, options.encoding)
     body = text.lstrip(b"\r\n")
-    if not body.strip():
+    if not body or body.isspace():
         raise CaseFileError("the file holds no text; export it again", file=name)
     blank_lines = text[: len(text) - len(body)].count(b"\n")
     if b"\n" not in body and b"\r" not in body:
         body += b"\n"  # a header alone
     delimiter, headers = _header(body, name)
-    sheet = _Csv(body, name, delimiter, len(headers), blank_lines, options.threads != 1)
-    return headers, sheet.load, counts
+    file = _Csv(body, name, delimiter, len(headers), blank_lines, options.threads)
+    return headers, file.load, counts
 
 
 def _unzipped(data: bytes, name: str) -> bytes:
@@ -358,20 +361,22 @@ class _Csv:
     delimiter: str
     width: int
     blank_lines: int
-    use_threads: bool
+    threads: int | None
 
     def load(self, places: Sequence[int]) -> Rows:
         """Read columns as text; a row with too few or too many cells is kept as a fault."""
         quoted = b'"' in self.body
         if quoted:
             self._check_quotes()
-        table, odd = self._parse(places, quoted, self.use_threads)
-        if odd and self.use_threads:  # only one thread knows the numbers of the rows
+        table, odd = self._parse(places, quoted, self.threads != 1)
+        if odd and self.threads != 1:  # only one thread knows the numbers of the rows
             table, odd = self._parse(places, quoted, False)
         rows = Rows([table.column(str(k)) for k in places], table.num_rows)
         return self._with_odd_rows(rows, places, odd) if odd else rows
 
-    def _parse(self, places: Sequence[int], quoted: bool, threads: bool) -> tuple[pa.Table, list[Any]]:
+    def _parse(
+        self, places: Sequence[int], quoted: bool, threads: bool
+    ) -> tuple[pa.Table, list[Any]]:
         import pyarrow.csv
 
         odd: list[Any] = []
@@ -403,8 +408,8 @@ class _Csv:
         return table, odd
 
     def _check_quotes(self) -> None:
-        """Refuse a quotation mark that never closes: the rows behind it would vanish in one cell."""
-        if not _quotes_pair(self.body, self.delimiter):
+        """Refuse a quotation mark that never closes: rows behind it would vanish in one cell."""
+        if not _quotes_pair(self.body, self.delimiter, self.threads):
             for _ in self._records(strict=True):
                 pass
 
@@ -441,20 +446,26 @@ class _Csv:
         return next(csv.reader([text], delimiter=self.delimiter))[0] or None
 
 
-def _quotes_pair(body: bytes, delimiter: str) -> bool:
-    """Tell if every quotation mark plainly opens or closes a cell, or is one of a doubled pair."""
-    view = np.frombuffer(body, np.uint8)
-    at = np.flatnonzero(view == ord('"'))
-    if len(at) % 2:
-        return False
+def _quotes_pair(body: bytes, delimiter: str, threads: int | None) -> bool:
+    """Tell if quotation marks by turns plainly begin and end a cell, or stand doubled in one."""
+    view, n = np.frombuffer(body, np.uint8), len(body)
     edge = np.zeros(256, np.bool_)
-    edge[[ord(delimiter), ord("\n"), ord("\r")]] = True
-    opens, closes = at[::2], at[1::2]
-    doubled = np.concatenate(([False], opens[1:] == closes[:-1] + 1))
-    begins = (opens == 0) | edge[view[opens - 1]] | doubled
-    after = np.minimum(closes + 1, len(view) - 1)
-    ends = (closes == len(view) - 1) | edge[view[after]] | np.append(doubled[1:], False)
-    return bool(begins.all() and ends.all())
+    edge[[ord(delimiter), ord("\n"), ord("\r"), ord('"')]] = True
+    found = _chunks.run(lambda a, b: body.count(b'"', a, b), n, threads, _BLOCK)
+    before = np.concatenate(([0], np.cumsum(found)))
+
+    def pairs(start: int, stop: int) -> bool:
+        at = np.flatnonzero(view[start:stop] == ord('"')) + start
+        first = int(before[start // _BLOCK]) % 2  # 1 = the first of these ends a cell
+        begins, ends = at[first::2], at[1 - first :: 2]
+        inner = begins[1:] if len(begins) and begins[0] == 0 else begins
+        last = ends[:-1] if len(ends) and ends[-1] == n - 1 else ends
+        return bool(edge[view[inner - 1]].all() and edge[view[last + 1]].all())
+
+    return before[-1] % 2 == 0 and all(_chunks.run(pairs, n, threads, _BLOCK))
+
+
+_BLOCK = 1 << 20
 
 
 # ------------------------------------------------------------------------------------------- Excel
@@ -477,7 +488,8 @@ def _open_excel(data: bytes, name: str, options: Options) -> Opened:
     except Exception as e:  # the library's own tree of errors differs by version
         raise _damaged("Excel", name, e) from None
     if not rows:
-        raise CaseFileError("the sheet is empty; name another in a column map: sheet = …", file=name)
+        cure = 'name another in a column map: sheet = "…"'
+        raise CaseFileError(f"the sheet is empty; {cure}", file=name)
     headers = [(_cell_text(cell) or "").strip() for cell in rows[0]]
     filled = [row for row in rows[1:] if any(cell not in ("", None) for cell in row)]
 
@@ -587,7 +599,8 @@ def as_text(column: Chunks) -> Chunks:
 
 def _float_text(column: Chunks) -> Chunks:
     wide = column.cast(pa.float64())
-    whole = pc.fill_null(pc.and_(pc.equal(wide, pc.floor(wide)), pc.less(pc.abs(wide), 2.0**53)), False)
+    whole = pc.and_(pc.equal(wide, pc.floor(wide)), pc.less(pc.abs(wide), 2.0**53))
+    whole = pc.fill_null(whole, False)
     numbers = pc.if_else(whole, wide, pa.scalar(None, pa.float64())).cast(pa.int64())
     return pc.if_else(whole, numbers.cast(pa.string()), column.cast(pa.string()))
 
@@ -609,11 +622,15 @@ def tidy(column: Chunks) -> tuple[Chunks, int]:
 def _may_hold_blanks(chunk: Any) -> bool:
     """Tell if the bytes hold a blank: ASCII, or one of the first bytes of the others."""
     data = _bytes(chunk)
-    return bool(data.size and ((data <= 0x20).any() or np.isin(data, (0xC2, 0xE1, 0xE2, 0xE3)).any()))
+    return bool((data <= 0x20).any() or _holds_any(data, b"\xc2\xe1\xe2\xe3"))
 
 
 def _holds(column: Chunks, letters: bytes) -> bool:
-    return any(np.isin(_bytes(c), np.frombuffer(letters, np.uint8)).any() for c in column.chunks)
+    return any(_holds_any(_bytes(c), letters) for c in column.chunks)
+
+
+def _holds_any(data: NDArray[np.uint8], letters: bytes) -> bool:
+    return any((data == letter).any() for letter in letters)
 
 
 def _bytes(chunk: Any) -> NDArray[np.uint8]:
@@ -651,7 +668,7 @@ def _plain(text: str) -> tuple[str, list[str]]:
     return plain, notes
 
 
-# ------------------------------------------------------------------------- text, numbers, days, flags
+# --------------------------------------------------------- text, numbers, days, flags, code lists
 
 
 def read_text(column: Chunks) -> Cells:
@@ -851,7 +868,8 @@ def read_money(column: Chunks, header: str, *, in_fen: bool) -> Cells:
     for k in SAYS:
         counts[SAYS[k]] = int((state[bad] == k).sum())
     texts = as_text(given.take(pa.array(bad))).to_pylist()
-    says = [f"{header}: {_short(t)!r} is {SAYS[int(k)]}" for t, k in zip(texts, state[bad], strict=True)]
+    pairs = zip(texts, state[bad].tolist(), strict=True)
+    says = [f"{header}: {_short(text)!r} is {SAYS[k]}" for text, k in pairs]
     return Cells(pa.chunked_array([out]), counts, (bad, says))
 
 
@@ -891,8 +909,10 @@ def _of_float(column: Chunks, in_fen: bool) -> Amounts:
     return fen.astype(np.int64), state
 
 
-def _of_text(column: Chunks, scale: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], Counter[str]]:
-    """Read text: one cast if all of it is plain, else the plain ones so and the others one by one."""
+def _of_text(
+    column: Chunks, scale: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], Counter[str]]:
+    """Read text: one cast if all of it is plain; else the plain ones so, the others one by one."""
     wide = pa.decimal128(38, scale)
     notes: Counter[str] = Counter()
     try:
@@ -903,7 +923,8 @@ def _of_text(column: Chunks, scale: int) -> tuple[NDArray[np.int64], NDArray[np.
     commas = pc.fill_null(pc.match_substring_regex(column, _COMMAS), False)
     notes["thousands separators"] = pc.sum(commas).as_py() or 0
     bare = pc.if_else(commas, pc.replace_substring(column, ",", ""), column)
-    plain = pc.fill_null(pc.match_substring_regex(bare, rf"^[+-]?[0-9]{{1,20}}(\.[0-9]{{0,{scale}}})?$"), False)
+    digits = rf"^[+-]?[0-9]{{1,20}}(\.[0-9]{{0,{scale}}})?$"
+    plain = pc.fill_null(pc.match_substring_regex(bare, digits), False)
     fen, state = _of_decimal(pc.if_else(plain, bare, pa.scalar(None, pa.string())).cast(wide))
     odd = np.flatnonzero(pc.and_(pc.is_valid(bare), pc.invert(plain)).to_numpy())
     fen, state = fen.copy(), state.copy()
@@ -914,6 +935,7 @@ def _of_text(column: Chunks, scale: int) -> tuple[NDArray[np.int64], NDArray[np.
     return fen, state, notes
 
 
+_AMOUNT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-[0-9]{1,3})?")
 _COMMAS = r"^[+-]?[0-9]{1,3}(,[0-9]{3}){1,6}(\.[0-9]*)?$"
 
 
@@ -936,7 +958,7 @@ def _of_decimal(column: Chunks) -> Amounts:
 def _amount(text: str, fen_each: int) -> tuple[int, int, list[str]]:
     """Read one amount exactly: (fen, state, what was done)."""
     plain, notes = _plain(text)
-    if len(plain) > 80 or not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-[0-9]{1,3})?", plain):
+    if len(plain) > 80 or not _AMOUNT.fullmatch(plain):
         return 0, NO_AMOUNT, []
     exact = Fraction(plain) * fen_each
     fen = round(exact)

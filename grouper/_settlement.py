@@ -158,10 +158,28 @@ def _units(rows: Rows, policy: Policy) -> tuple[I32, list[Unit]]:
         if at == len(units):
             units.append((name, fund, int(policy.at("fund", day, pool=name))))
     each = unit_of[inverse]
-    return pool, [
+    with_cases = [
         Unit(name, fund, fen, np.ascontiguousarray(rows.order[each == k]))
         for k, (name, fund, fen) in enumerate(units)
     ]
+    return pool, [*with_cases, *_idle(rows, policy, {*number})]
+
+
+def _idle(rows: Rows, policy: Policy, seen: set[tuple[str, date, date | None]]) -> list[Unit]:
+    """Name the funds of the period that no case draws on: their money is not lost from sight."""
+    if not len(rows):
+        return []
+    first, last = _date(rows.day.min()), _date(rows.day.max())
+    found = []
+    for pool in policy.settings.pool:
+        for v in policy.settings.param["fund"].values:
+            overlaps = v.from_ <= last and (v.to is None or first <= v.to)
+            if v.pool in (None, pool.id) and overlaps and (pool.id, v.from_, v.to) not in seen:
+                day = max(v.from_, first)
+                if policy.value("fund", day, pool=pool.id) is v:
+                    fen = int(policy.at("fund", day, pool=pool.id))
+                    found.append(Unit(pool.id, v, fen, np.zeros(0, np.int64)))
+    return found
 
 
 @dataclass(frozen=True)

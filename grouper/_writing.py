@@ -60,7 +60,7 @@ def write_table(table: pa.Table, path: Path | str) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a hidden file beside `path`; put it in place at the end, or remove it on an exception."""
+    """Open a hidden file beside `path`; rename it at the end or, on an exception, remove it."""
     hidden = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,15 @@ def _write_csv(table: pa.Table, file: BinaryIO, name: str) -> None:
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(table.column_names)
     file.write(header.getvalue().encode())
+    start = file.tell()
     plain = pa.table([_flat(c) for c in table.columns], names=table.column_names)
-    pyarrow.csv.write_csv(plain, file, pyarrow.csv.WriteOptions(include_header=False))
+    try:
+        options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+        pyarrow.csv.write_csv(plain, file, options)
+    except pa.ArrowInvalid:  # some text needs quotation marks: then all text gets them
+        file.seek(start)
+        file.truncate()
+        pyarrow.csv.write_csv(plain, file, pyarrow.csv.WriteOptions(include_header=False))
 
 
 def _flat(column: Any) -> Any:
@@ -166,9 +173,11 @@ def _fill_sheet(book: Any, table: pa.Table, name: str) -> None:
         for row in zip(*columns, strict=True):
             at += 1
             for k, value in enumerate(row):
-                if value is not None and _write_cell(sheet, at, k, value, is_money[k], formats) < 0:
-                    message = f"row {at + 1}, {names[k]}: Excel cannot hold it; write .parquet or .csv"
-                    raise CaseFileError(message, file=name)
+                if value is None:
+                    continue
+                if _write_cell(sheet, at, k, value, is_money[k], formats) < 0:
+                    message = f"row {at + 1}, {names[k]}: too long for Excel"
+                    raise CaseFileError(f"{message}; write .parquet or .csv", file=name)
 
 
 def _write_cell(sheet: Any, row: int, k: int, value: Any, money: bool, formats: Any) -> int:
@@ -177,7 +186,7 @@ def _write_cell(sheet: Any, row: int, k: int, value: Any, money: bool, formats: 
         return int(sheet.write_boolean(row, k, value))
     if money and isinstance(value, int):
         return int(sheet.write_number(row, k, value / 100, formats["money"]))
-    if isinstance(value, int | float | Decimal) and abs(value) < 2**53:
+    if isinstance(value, int | float | Decimal) and -(2**53) < value < 2**53:
         return int(sheet.write_number(row, k, float(value)))
     if isinstance(value, datetime):
         return int(sheet.write_datetime(row, k, value.replace(tzinfo=None), formats["time"]))
@@ -214,7 +223,7 @@ def write_run(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Make a run folder: NAME.parquet for each table, other files, manifest.json; whole or not at all.
+    """Make a run folder: NAME.parquet of each table, files, manifest.json; whole or not at all.
 
     Parameters
     ----------
@@ -261,7 +270,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
         message = f"the folder is not empty and no earlier run (no {MANIFEST}); name another"
         raise CaseFileError(message, file=str(target))
     if not overwrite:
-        raise CaseFileError("it holds an earlier run; allow overwriting or name another", file=str(target))
+        message = "it holds an earlier run; allow overwriting or name another folder"
+        raise CaseFileError(message, file=str(target))
 
 
 def _inside(name: str, target: Path) -> str:
@@ -428,12 +438,13 @@ def _words(array: Any) -> NDArray[np.int64]:
     """Return an array without nulls as 64-bit integers; floats by their bits, one NaN, one zero."""
     if pa.types.is_floating(array.type):
         values = array.to_numpy() + 0.0  # -0.0 becomes 0.0
-        return np.where(np.isnan(values), np.nan, values).view(np.int64)
-    if array.type == pa.uint64():
-        return array.to_numpy().view(np.int64)
-    if pa.types.is_date(array.type):
-        array = array.cast(pa.int32())
-    return np.ascontiguousarray(array.cast(pa.int64()).to_numpy(), np.dtype("<i8"))
+        words = np.where(np.isnan(values), np.nan, values).view(np.int64)
+    elif array.type == pa.uint64():
+        words = array.to_numpy().view(np.int64)
+    else:
+        days = array.cast(pa.int32()) if pa.types.is_date(array.type) else array
+        words = days.cast(pa.int64()).to_numpy()
+    return np.ascontiguousarray(words, np.int64)
 
 
 def _order(columns: list[Any], key: int) -> NDArray[np.int64] | None:

@@ -166,7 +166,9 @@ def read_cases(
     CaseSchemaError : required columns are missing, the map names what is not there, or a column is
         of another kind; names them all. TypeError : `source` holds no table.
     """
-    given = columns if isinstance(columns, ColumnMap) else load_map(columns) if columns else ColumnMap()
+    if columns is None:
+        columns = ColumnMap()
+    given = columns if isinstance(columns, ColumnMap) else load_map(columns)
     is_path = isinstance(source, str | Path)
     places = _reading.find_files(source) if is_path else [source]
     options = _reading.Options(given.encoding, given.sheet, threads)
@@ -174,7 +176,10 @@ def read_cases(
     faults: list[str] = []
     with ThreadPoolExecutor(threads or _chunks.cores() + 1) as pool:
         for place in places:
-            found = _reading.open_file(place, options, pool) if is_path else _reading.open_table(place)
+            if is_path:
+                found = _reading.open_file(place, options, pool)
+            else:
+                found = _reading.open_table(place)
             plan = _plan(found.headers, given)
             faults += [f"{found.name}: {f}" if len(places) > 1 else f for f in plan.faults]
             if not faults:
@@ -198,30 +203,35 @@ class _Part:
 def _join(parts: Sequence[_Part]) -> CaseTable:
     """Put the parts together; a column that some lack is null there, and counted."""
     counts: Counter[str] = Counter()
-    present = {name: p.table.schema.field(name) for p in parts for name in p.table.column_names}
+    present = {name for part in parts for name in part.table.column_names}
     names = [n for n in (*(c.name for c in COLUMNS), FAULT) if n in present]
-    tables = []
     for part in parts:
         counts += part.counts
-        n, columns = part.table.num_rows, []
         for name in names:
-            kind = present[name].type
-            if name not in part.table.column_names:
-                columns.append(pa.chunked_array([pa.nulls(n, kind)]))
-                counts[f"{name}: absent from a file"] += n if name != FAULT else 0
-            else:
-                column = part.table[name]
-                same = all(name not in p.table.column_names or p.table[name].type == column.type for p in parts)
-                columns.append(column if same else column.cast(BY_NAME[name].arrow))
-        tables.append(pa.table(columns, names=names))
+            if name not in part.table.column_names and name != FAULT:
+                counts[f"{name}: absent from a file"] += part.table.num_rows
     return CaseTable(
-        pa.concat_tables(tables),
+        parts[0].table.select(names) if len(parts) == 1 else _concat(parts, names),
         {key: n for key, n in sorted(counts.items()) if n},
         list(dict.fromkeys(h for p in parts for h in p.plan.ignored)),
         list(dict.fromkeys(h for p in parts for h in p.plan.dropped)),
         [fault for p in parts for fault in p.faults],
         [p.file for p in parts if p.file],
     )
+
+
+def _concat(parts: Sequence[_Part], names: Sequence[str]) -> pa.Table:
+    """Stack the parts in the types of the schema."""
+    kinds = [BY_NAME[n].arrow if n != FAULT else pa.string() for n in names]
+    tables = []
+    for part in parts:
+        held, n = set(part.table.column_names), part.table.num_rows
+        columns = [
+            part.table[name].cast(kind) if name in held else pa.chunked_array([pa.nulls(n, kind)])
+            for name, kind in zip(names, kinds, strict=True)
+        ]
+        tables.append(pa.table(columns, names=names))
+    return pa.concat_tables(tables)
 
 
 # --------------------------------------------------------------------------------- what is which
@@ -354,7 +364,8 @@ def _check_required(plan: _Plan, headers: Sequence[str], personal: set[str]) -> 
 
 _PERSONAL_PARTS = ("姓名", "身份证", "证件号", "地址", "住址", "电话", "手机", "联系人")
 _PERSONAL_WORDS = {
-    *("addr", "address", "tel", "phone", "telephone", "mobile", "certno", "idcard", "idno", "email"),
+    *("addr", "address", "tel", "phone", "telephone", "mobile", "email"),
+    *("certno", "idcard", "idno"),
     *("xm", "sfzh", "sfzjh", "dh", "xzz", "hkdz", "gzdwjdz", "dwdh", "lxrxm", "lxrdz", "lxrdh"),
 }
 _PERSONAL_NAMES = re.compile(
@@ -388,7 +399,11 @@ _KINDS = {
 
 
 def _read(
-    source: _reading.Source, plan: _Plan, given: ColumnMap, pool: ThreadPoolExecutor, faults: list[str]
+    source: _reading.Source,
+    plan: _Plan,
+    given: ColumnMap,
+    pool: ThreadPoolExecutor,
+    faults: list[str],
 ) -> _Part:
     """Load the planned columns of one source and read their cells."""
     takes = sorted(plan.takes, key=lambda t: COLUMNS.index(t.column))
@@ -426,7 +441,9 @@ def _read_one(
     if take.place is None:
         return _constant(take, given, n)
     raw, mapped = loaded[take.place], 0
-    words = {k: v for name, pairs in given.values.items() if _known(name) is column for k, v in pairs.items()}
+    words: dict[str, Any] = {}
+    for name, pairs in given.values.items():
+        words |= pairs if _known(name) is column else {}
     try:
         if words:
             raw, mapped = _map_values(raw, words)

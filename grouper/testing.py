@@ -1,26 +1,27 @@
 """Test data: a synthetic region of DRG cases, and a table of everything that real files get wrong.
 
 Order of work: read from the scheme's rules what each ADRG row asks of a case, propose templates
-(principal diagnosis, main procedure, sex, age), keep those that the grouper puts into their row, draw
-cases from them, group the cases, price each by its group's weight. Nothing here names a group or a
-set. The surprise: a row that no template reaches gets no case, whatever the reason.
+(principal diagnosis, main procedure, sex, age), keep those that the grouper puts into their row,
+draw cases from them, group the cases, price each by its group's weight. Nothing here names a group
+or a set. The surprise: a row that no template reaches gets no case, whatever the reason.
 
 Calibration, as measured on published discharge records: log cost has a standard deviation of 1.03
-overall and 0.75 within a group, log length of stay 0.71 within a group (mean 5.3 days, 95th
-percentile 16); 5.8 diagnoses a case; 2.5 % die; the ten largest groups hold 20–33 % of the cases.
+overall, 0.75 within a group, 0.69 within group and severity; log length of stay 0.71 within a group
+(mean 5.3 days, median 3, 95th percentile 16); 5.8 diagnoses a case (median 5, 95th percentile 12);
+2.5 % die; log hospital size 1.4, log group size 1.95; the ten largest groups hold 20–33 % of cases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from itertools import chain, islice, product
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +30,8 @@ from numpy.typing import NDArray
 
 from grouper._columns import BY_NAME, COLUMNS
 from grouper._grouping import group
-from grouper.tables import Scheme, Status, load_scheme
-from grouper.tables._rules import NUMBER_VARIABLES, SEVERITY_SETS, And, Atom, Compare, Const, Count
-from grouper.tables._rules import Member, Or, Rule, atoms, sets_of, sides_of
+from grouper.tables import Scheme, Status, _rules, load_scheme
+from grouper.tables._rules import And, Atom, Compare, Count, Member, Or, Rule, atoms, sets_of
 from grouper.tables._types import DIAGNOSES, I32, I64, MISSING, PROCEDURES, U8, Fact, Side
 
 __all__ = ["Region", "hostile_cases", "make_region"]
@@ -41,45 +41,51 @@ Flags: TypeAlias = NDArray[np.bool_]
 Columns: TypeAlias = dict[str, Any]  # name -> pyarrow array
 
 STREAMS = ("templates", "region", "cases", "diagnoses", "procedures", "weights", "money")
-TEMPLATES, PROPOSED = 256, 768  # kept and proposed for an ADRG row
-WIDTH, WAYS = 4, 64  # codes a template may ask for on one side; ways through a rule that are tried
-LARGEST = 2**31 - 1
+PROPOSED, KEPT = 768, 256  # templates of an ADRG row
+WIDTH, WAYS = 4, 64  # most codes of a template on one side, ways through a rule that are tried
+FAR = 2**31 - 1
 
-SIGMA_GROUPS, SIGMA_HOSPITALS, SIGMA_COST = 0.70, 0.294, 0.69  # of log cost; 1.03 together
 MEAN_COST_FEN = 900_000
-SIGMA_LOS_GROUPS, SIGMA_LOS, MEDIAN_LOS, LONGEST = 0.58, 0.69, 3.5, 180  # of log days; days
-SIGMA_SIZES, SHARE_CAP = 2.05, 0.035  # of log group size; a share that no row comes near
-LEVELS = (0.53, 0.28, 0.19)  # no CC, CC, MCC among the secondaries; the next three go by it
-MEDIAN_DIAGNOSES, SIGMA_DIAGNOSES, MOST_DIAGNOSES = np.array([4.7, 5.3, 6.3]), 0.52, 60
-DEATHS = np.array([0.006, 0.02, 0.088])
+SIGMA_GROUPS, SIGMA_HOSPITALS, SIGMA_COST = 0.72, 0.28, 0.635  # of log cost
+SIGMA_LOS_GROUPS, SIGMA_LOS, MEDIAN_LOS, LONGEST = 0.55, 0.73, 3.2, 180  # of log days; days
+SIGMA_SIZES, SHARE_CAP = 2.15, 0.035  # of log row size; a share of the cases that none comes near
+LEVELS = (0.54, 0.28, 0.18)  # share of none, CC, MCC; the next four go by it
+STEP = np.array([0.0, 0.40, 0.95])  # log cost
+MEDIAN_DIAGNOSES, SIGMA_DIAGNOSES, MOST_DIAGNOSES = np.array([4.6, 5.2, 6.2]), 0.52, 60
+DEATHS = np.array([0.006, 0.02, 0.09])
 INTENSIVE = np.array([0.004, 0.02, 0.14])
 MEDICAL_PROCEDURES = (0.45, 0.30, 0.17, 0.08)  # shares of 0, 1, 2, 3 procedures
-DISCHARGE_MODES, DIED = ("1", "1", "1", "1", "1", "1", "1", "2", "3", "4", "5"), 10
-SIGMA_HOSPITAL_SIZE, LARGE, MIDDLE = 1.4, 0.15, 0.60  # 三级 down to 15 % of them, 二级 to 60 %
+DISCHARGE_MODES, DIED = (*"11111111111111111", *"2345"), 20
+SIGMA_HOSPITAL_SIZE, UPPER_RANKS = 1.4, (0.15, 0.60)  # the largest 15 % are 三级, to 60 % 二级
 HOSPITAL_LEVELS = ("三级", "二级", "一级")  # the next three go by it
 HOSPITAL_NAMES = ("示例市第{}人民医院", "示例县第{}人民医院", "示例镇第{}卫生院")
 LEVEL_FACTOR = np.log([1.25, 0.95, 0.70])
 DEDUCTIBLE_FEN = np.array([80_000, 50_000, 20_000])
-INSURANCES, FUND_RATES = ("310", "390"), np.array([0.868, 0.721])  # 职工, 居民; of covered cost
+INSURANCES, FUND_RATES = ("310", "390"), np.array([0.861, 0.712])  # 职工, 居民; of covered cost
 BUDGET = 98  # % of the booked fund
-AREAS, AT_HOME = ("990100", "990200", "990300", "980100"), 0.97  # the pool comes first
+AREAS, AT_HOME = ("990100", "990200", "990300", "980100"), 0.97  # the pool 统筹区 comes first
 DEPARTMENTS = ("内科", "外科", "儿科", "新生儿科")
 MOTHERS, NEWBORNS = "O", "P"  # chapters of ICD-10 that belong to one kind of patient
-ODD = 0.0025  # share of cases with an unknown secondary, and of cases with sex 9
+ODD = 0.0025  # share of cases with an unknown secondary, and of those with sex 9
 ODD_CODES = tuple(f"ZZZ.{k:03}" for k in range(20))
 GOLDEN = np.uint16(40503)  # 2^16 / golden ratio: steps that keep the draws of one case apart
+FACT_COLUMNS = {
+    **{"sex": Fact.SEX, "age": Fact.AGE, "age_days": Fact.AGE_DAYS},
+    **{"birth_weight": Fact.WEIGHT, "admission_weight": Fact.WEIGHT},
+    **{"los": Fact.LOS, "icu_hours": Fact.ICU_HOURS},
+}
 
 
 @dataclass(frozen=True)
 class Region:
-    """A region's year (统筹区): its cases, hospitals, group weights and funds.
+    """A region's year (统筹区年度数据): its cases, hospitals, group weights and funds.
 
     Parameters
     ----------
     cases : one row a case; money int64 fen, dates date32. hospitals : hospital_id, hospital_name,
-        hospital_level, valid_from. weights : every group once, in the order of trial, with the weight
-        that costs were drawn with (decimal128(12, 4), mean of the cases 1) and mean_cost_fen.
-        funds : insurance -> fen a year.
+        hospital_level, valid_from. weights : every group once, in the order of trial, with the
+        weight that costs were drawn with (decimal128(12, 4), mean of the cases 1) and
+        mean_cost_fen. funds : insurance -> fen a year.
     """
 
     cases: pa.Table
@@ -102,13 +108,13 @@ def make_region(
     Parameters
     ----------
     n : number of cases, 1 … 100,000,000. scheme : a DRG scheme, as for `group`. seed : the same
-        arguments give the same bytes. year : of every discharge and settlement. hospitals : at least
-        1. threads : for grouping; the answer does not depend on it.
+        arguments give the same bytes. year : of every discharge and settlement. hospitals : their
+        number, 1 or more. threads : for grouping; the answer does not depend on it.
 
     Returns
     -------
-    A `Region`. Nearly all its cases group; its funds are 2 % below what was booked for the insured
-    of the pool.
+    A `Region`. Nearly all its cases group. Its funds are 2 % below what was booked for those
+    insured in the pool, rounded down to hundreds of yuan.
 
     Raises
     ------
@@ -119,15 +125,16 @@ def make_region(
     book = _Book(scheme if isinstance(scheme, Scheme) else load_scheme(scheme))
     seeds = SeedSequence(seed).spawn(len(STREAMS))
     rng = {name: Generator(PCG64(s)) for name, s in zip(STREAMS, seeds, strict=True)}
-    rows = _make_rows(book, _find_templates(book, rng["templates"], threads), rng["region"])
+    rows = _make_rows(_find_templates(book, rng["templates"], threads), rng["region"])
     places = _make_places(hospitals, rng["region"])
     drawn = _draw(n, rows, places, rng["cases"])
     columns = _stay_columns(drawn, rows, places, year, rng["cases"])
     columns["diagnoses"] = _diagnoses(book, drawn, rows, rng["diagnoses"])
     columns["procedures"] = _procedures(book, drawn, rows, rng["procedures"])
-    drg = group(_table(columns), book.scheme, threads=threads).arrays.drg
-    log_weight = _log_weights(book, rows, drg, rng["weights"])
-    log_cost = np.append(log_weight[book.group_of_drg], 0.0)[drg] + SIGMA_COST * drawn.z
+    found = group(_table(columns), book.scheme, threads=threads).arrays
+    log_weight = _log_weights(book, rows, found.drg, rng["weights"])
+    log_cost = np.append(log_weight[book.group_of_drg], 0.0)[found.drg]
+    log_cost += _severity_effect(found.drg, found.severity) + SIGMA_COST * drawn.z
     money = _money(drawn, rows, places, log_cost, rng["money"])
     columns |= {f"{name}_fen": pa.array(fen) for name, fen in money.items()}
     weights = _weight_table(book, log_weight, int(money["total_cost"].mean()))
@@ -151,11 +158,15 @@ class _Book:
     @cached_property
     def usable(self) -> Flags:
         """Tell which codes an ordinary file holds: in the code list, not grey 灰码."""
-        found = self.scheme.arrays.is_grey[1:] == 0
+        found = np.asarray(self.scheme.arrays.is_grey[1:] == 0)
         if listed := self.scheme.code_list:
             known = listed.diagnoses.keys() | listed.procedures.keys()
             found &= np.array([c in known for c in self.scheme.codes])
         return found
+
+    @cached_property
+    def principals(self) -> I32:
+        return self.members(self.tested(Side.ZYZD))
 
     @cached_property
     def groups(self) -> list[str]:
@@ -167,93 +178,55 @@ class _Book:
         index = {code: k for k, code in enumerate(self.groups)}
         return np.array([index[d.code] for d in self.scheme.drgs], np.int32)
 
+    def flags(self, names: Iterable[str]) -> Flags:
+        """Tell which codes are in any of these sets."""
+        within = np.zeros(len(self.scheme.codes), np.bool_)
+        levels = {"MCC": self.scheme.mcc, "CC": self.scheme.cc}
+        for name in names:
+            known = self.scheme.code_id
+            within[[known[c] for c in levels.get(name, ())] or self.scheme.sets.get(name, [])] = (
+                True
+            )
+        return within
+
     def members(self, names: Iterable[str]) -> I32:
         """Return the ids in any of these sets; usable ones only, unless there are none."""
-        listed = {"MCC": self.scheme.mcc, "CC": self.scheme.cc}
-        within = np.zeros(len(self.scheme.codes), np.bool_)
-        for name in names:
-            within[self.ids(listed[name]) if name in listed else self.scheme.sets[name]] = True
-        if (within & self.usable).any():
-            within &= self.usable
+        within = self.flags(names)
+        within &= self.usable | (not (within & self.usable).any())
         return np.flatnonzero(within).astype(np.int32)
 
-    def ids(self, codes: Iterable[str]) -> I32:
-        return np.array([self.scheme.code_id[c] for c in codes], np.int32)
-
-    def tested(self, side: Side, where: Callable[[Rule], bool] = bool) -> set[str]:
-        """Name the sets that rules look for on this side."""
-        rows = (*self.scheme.mdcs, *self.scheme.adrgs, *self.scheme.drgs)
-        return {s for r in rows if where(r.rule) for s, x in sets_of(r.rule).items() if x & side}
-
-
-@dataclass
-class _Wish:
-    """What one way through the rules of a row asks of a case.
-
-    `first` and `rest` hold, by side, the ids of which the first place and other places take one.
-    """
-
-    first: dict[Side, I32] = field(default_factory=dict)
-    rest: dict[Side, list[I32]] = field(default_factory=lambda: {DIAGNOSES: [], PROCEDURES: []})
-    low: I32 = field(default_factory=lambda: np.full(len(Fact), -LARGEST, np.int32))
-    high: I32 = field(default_factory=lambda: np.full(len(Fact), LARGEST, np.int32))
-
-    def add(self, ids: I32, sides: Side) -> None:
-        """Ask for one of these codes: in the first place if it can be there, else elsewhere."""
-        for both, first in ((DIAGNOSES, Side.ZYZD), (PROCEDURES, Side.ZYSS)):
-            if not sides & both:
-                continue
-            given = self.first.get(both)
-            shared = ids if given is None else ids[np.isin(ids, given)]
-            if sides & first and (len(shared) or sides & both == first):
-                self.first[both] = shared
-            else:
-                self.rest[both].append(ids)
-            return
-
-    def bound(self, fact: Fact, op: str, value: int) -> None:
-        """Narrow a fact."""
-        if op in ("=", ">", ">="):
-            self.low[fact] = max(self.low[fact], value + (op == ">"))
-        if op in ("=", "<", "<="):
-            self.high[fact] = min(self.high[fact], value - (op == "<"))
+    def tested(self, side: Side, *, facts: bool = False) -> set[str]:
+        """Name the sets that rules (those that also compare `facts`) look for on this side."""
+        rules = [r.rule for r in (*self.scheme.mdcs, *self.scheme.adrgs, *self.scheme.drgs)]
+        if facts:
+            rules = [r for r in rules if any(isinstance(a, Compare) for a in atoms(r))]
+        return {name for r in rules for name, sides in sets_of(r).items() if sides & side}
 
 
-@dataclass(frozen=True)
-class _Templates:
-    """Cases in short, `t` of them: code ids (−1 = none), facts, and the bounds of the facts."""
+class _Templates(NamedTuple):
+    """Cases in short: their ADRG row, code ids (−1 = none, at the end) and facts."""
 
     row: I32  # [t]
     dx: I32  # [t, WIDTH]
     px: I32  # [t, WIDTH]
     facts: I32  # [t, 8]
-    low: I32  # [t, 8]
-    high: I32  # [t, 8]
 
 
 def _find_templates(book: _Book, rng: Generator, threads: int | None) -> _Templates:
     """Propose templates for every row that groups; keep those that the grouper puts there."""
-    anything = book.members(book.tested(Side.ZYZD))
-    found = []
-    for k, row in enumerate(book.scheme.adrgs):
+    found: list[_Templates] = []
+    for k, adrg in enumerate(book.scheme.adrgs):
         if book.scheme.row_status[k] == Status.GROUPED:
-            ways = _ways(And((book.scheme.mdcs[row.parent].rule, row.rule)))
+            ways = _ways(And((book.scheme.mdcs[adrg.parent].rule, adrg.rule)))
             for way in ways:
-                wish = _wish(book, way)
-                wish.first.setdefault(DIAGNOSES, anything)
-                found += _propose(book, wish, k, -(-PROPOSED // len(ways)), rng)
-    names = [f.name for f in fields(_Templates)]
-    every = {a: np.concatenate([getattr(f, a) for f in found]) for a in names}
-    table = _table(
-        _fact_columns(every["facts"])
-        | {
-            "case_id": pa.array(np.arange(len(every["row"]))).cast(pa.string()),
-            "diagnoses": _trial_lists(book, every["dx"]),
-            "procedures": _trial_lists(book, every["px"]),
-        }
-    )
-    hit = group(table, book.scheme, threads=threads).arrays.adrg == every["row"]
-    return _Templates(**{a: values[hit] for a, values in every.items()})
+                found += _propose(book, way, k, -(-PROPOSED // len(ways)), rng)
+    row, dx, px, facts = (np.concatenate(x) for x in zip(*found, strict=True))
+    columns = _fact_columns(facts) | {"case_id": _case_ids(len(row))}
+    for name, ids in (("diagnoses", dx), ("procedures", px)):
+        off = np.concatenate([[0], np.cumsum((ids >= 0).sum(axis=1))]).astype(np.int32)
+        columns[name] = _lists(book.scheme.codes, ids[ids >= 0], off)
+    hit = group(_table(columns), book.scheme, threads=threads).arrays.adrg == row
+    return _Templates(row[hit], dx[hit], px[hit], facts[hit])
 
 
 def _ways(rule: Rule) -> list[tuple[Atom, ...]]:
@@ -261,103 +234,101 @@ def _ways(rule: Rule) -> list[tuple[Atom, ...]]:
     if isinstance(rule, Or):
         return list(islice(chain.from_iterable(map(_ways, rule.parts)), WAYS))
     if isinstance(rule, And):
-        combined = product(*map(_ways, rule.parts))
-        return [tuple(chain(*way)) for way in islice(combined, WAYS)]
+        return [tuple(chain(*w)) for w in islice(product(*map(_ways, rule.parts)), WAYS)]
     return [(rule,)]
 
 
-def _wish(book: _Book, way: Sequence[Atom]) -> _Wish:
-    """Gather what the atoms of one way ask for; the trial sees to what cannot be asked for."""
-    wish = _Wish()
-    codes = [a for a in way if isinstance(a, Member | Count)]
-    for atom in sorted(codes, key=lambda a: len(a.vars)):
-        if isinstance(atom, Member) and not atom.negated:
-            wish.add(book.members(atom.sets), sides_of(atom.vars))
-        elif isinstance(atom, Count) and atom.op in ("=", ">", ">="):
-            ids, sides = book.members([atom.set]), sides_of(atom.vars)
-            for k in range(atom.value + (atom.op == ">")):
-                wish.add(ids, sides & ~(Side.ZYZD | Side.ZYSS) or sides if k else sides)
-    for atom in way:
+def _wish(book: _Book, way: Sequence[Atom]) -> tuple[list[I32], list[I32], I32, I32]:
+    """Return what atoms ask for: per place a list of diagnoses, of procedures; bounds of the facts.
+
+    What cannot be asked for is left to the trial.
+    """
+    wanted: dict[Side, list[I32]] = {DIAGNOSES: [book.principals], PROCEDURES: []}
+    bounds = np.array([[-FAR], [FAR]], np.int32).repeat(len(Fact), axis=1)
+    for atom in sorted(way, key=lambda a: len(getattr(a, "vars", ()))):
         if isinstance(atom, Compare) and isinstance(atom.value, int):
-            wish.bound(NUMBER_VARIABLES[atom.var], atom.op, atom.value)
-    return wish
+            fact, op = _rules.NUMBER_VARIABLES[atom.var], atom.op
+            if op in ("=", ">", ">="):
+                bounds[0, fact] = max(bounds[0, fact], atom.value + (op == ">"))
+            if op in ("=", "<", "<="):
+                bounds[1, fact] = min(bounds[1, fact], atom.value - (op == "<"))
+        elif isinstance(atom, Member) and not atom.negated:
+            _place(wanted, book.members(atom.sets), _rules.sides_of(atom.vars))
+        elif isinstance(atom, Count) and atom.op in ("=", ">", ">=") and atom.value < WIDTH:
+            ids, sides = book.members([atom.set]), _rules.sides_of(atom.vars)
+            _place(wanted, ids, sides)
+            wanted[DIAGNOSES if sides & DIAGNOSES else PROCEDURES] += [ids] * (atom.value - 1)
+    return wanted[DIAGNOSES], wanted[PROCEDURES], bounds[0], bounds[1]
 
 
-def _propose(book: _Book, wish: _Wish, row: int, n: int, rng: Generator) -> list[_Templates]:
-    """Draw templates that fit a wish; none if a list it asks for is empty or too many are asked."""
-    low, high = wish.low.copy(), wish.high.copy()
-    newborn = high[Fact.AGE] == 0 or high[Fact.AGE_DAYS] < LARGEST
-    principal = wish.first[DIAGNOSES]
-    if not newborn and (book.chapter[principal] != NEWBORNS).any():
-        principal = principal[book.chapter[principal] != NEWBORNS]
-    main = [wish.first[PROCEDURES]] if PROCEDURES in wish.first else []
-    wanted = [principal, *wish.rest[DIAGNOSES]], [*main, *wish.rest[PROCEDURES]]
-    if any(len(lists) > WIDTH or not all(map(len, lists)) for lists in wanted):
+def _place(wanted: Mapping[Side, list[I32]], ids: I32, sides: Side) -> None:
+    """Ask for one of these codes: in the first place if it can be there, else in one of its own."""
+    side, first = (DIAGNOSES, Side.ZYZD) if sides & DIAGNOSES else (PROCEDURES, Side.ZYSS)
+    shared = ids[np.isin(ids, wanted[side][0])] if wanted[side] else ids
+    if sides & first and (len(shared) or sides & side == first):
+        wanted[side][:1] = [shared]
+    else:
+        wanted[side].append(ids)
+
+
+def _propose(
+    book: _Book, way: Sequence[Atom], row: int, n: int, rng: Generator
+) -> list[_Templates]:
+    """Draw templates for one way; none if a list it asks for is empty or it asks for too many."""
+    dx, px, low, high = _wish(book, way)
+    newborn = high[Fact.AGE] == 0 or high[Fact.AGE_DAYS] < FAR
+    if not newborn and (book.chapter[dx[0]] != NEWBORNS).any():
+        dx[0] = dx[0][book.chapter[dx[0]] != NEWBORNS]
+    if max(len(dx), len(px)) > WIDTH or not all(map(len, (*dx, *px))):
         return []
-    dx, px = np.full((2, n, WIDTH), -1, np.int32)
-    for places, lists in zip((dx, px), wanted, strict=True):
+    codes = np.full((2, n, WIDTH), -1, np.int32)
+    for side, lists in enumerate((dx, px)):
         for k, ids in enumerate(lists):
-            places[:, k] = _popular(ids, 2, n, rng)[rng.permutation(n)]
-    lows, highs = (np.repeat(x[None, :], n, axis=0) for x in (low, high))
-    mother = book.chapter[dx[:, 0]] == MOTHERS
-    lows[:, Fact.AGE] = np.maximum(lows[:, Fact.AGE], np.where(mother, 16, 0 if newborn else 1))
-    highs[:, Fact.AGE] = np.minimum(highs[:, Fact.AGE], np.where(mother, 48, 100))
-    facts = np.where(lows > 0, lows, MISSING).astype(np.int32)
-    facts[:, Fact.SEX] = np.where(mother, 2, rng.integers(1, 3, n))
-    facts[:, Fact.LOS] = 5
-    facts[:, Fact.AGE] = _ages(n, rng)
-    facts[:, Fact.AGE_DAYS] = rng.integers(0, 29, n)
-    facts[:, Fact.WEIGHT] = _grams(n, low[Fact.WEIGHT], high[Fact.WEIGHT], rng)
-    given = facts != MISSING
-    facts[given] = np.clip(facts, lows, highs)[given]
-    infant = (lows[:, Fact.AGE] <= 1) & (rng.random(n) < 0.01) & (not newborn)
-    facts[infant, Fact.AGE] = 0
-    facts[infant, Fact.AGE_DAYS] = rng.integers(29, 365, infant.sum())
+            codes[side, :, k] = rng.permutation(_popular(ids, 2, n, rng))
+    facts = np.where((low > -FAR) | (high < FAR), np.clip(5, low, high), MISSING)
+    facts = facts.astype(np.int32)[None, :].repeat(n, axis=0)
+    mother = book.chapter[codes[0, :, 0]] == MOTHERS
+    age = np.where(rng.random(n) < 0.1, rng.integers(1, 15, n), rng.normal(57, 17, n).clip(15, 99))
+    age = np.zeros(n) if newborn else np.where(mother, rng.integers(17, 46, n), age)
+    days = rng.integers(0, 29, n)
+    infant = (rng.random(n) < 0.01) & (not newborn)
+    age[infant], days[infant] = 0, rng.integers(29, 365, infant.sum())
+    least = max(700, low[Fact.WEIGHT])
+    grams = least + rng.beta(4, 3, n) * max(min(4500, high[Fact.WEIGHT]) - least, 0)
+    sex = np.where(mother, 2, rng.integers(1, 3, n))
+    for fact, value in zip(FACT_COLUMNS.values(), (sex, age, days, grams), strict=False):
+        facts[:, fact] = np.clip(value, low[fact], high[fact])
     facts[facts[:, Fact.AGE] > 0, Fact.AGE_DAYS] = MISSING
-    if not newborn:
-        facts[:, Fact.WEIGHT] = MISSING
-    return [_Templates(np.full(n, row, np.int32), dx, px, facts, lows, highs)]
-
-
-def _ages(n: int, rng: Generator) -> I32:
-    """Draw ages in whole years: one in ten a child."""
-    grown = np.clip(rng.normal(57, 17, n), 15, 99)
-    return np.where(rng.random(n) < 0.1, rng.integers(1, 15, n), grown).astype(np.int32)
-
-
-def _grams(n: int, low: int, high: int, rng: Generator) -> I32:
-    """Draw newborn weights between two bounds."""
-    usual = rng.normal(3200, 550, n)
-    other = rng.uniform(max(low, 700), max(min(high, 4500), 701), n)
-    return np.where((usual < max(low, 700)) | (usual > high), other, usual).astype(np.int32)
+    facts[:, Fact.WEIGHT] = facts[:, Fact.WEIGHT] if newborn else MISSING
+    return [_Templates(np.full(n, row, np.int32), codes[0], codes[1], facts)]
 
 
 def _popular(ids: I32, head: int, n: int, rng: Generator) -> I32:
     """Spread `n` places over codes by popularity 1 / (rank + head), in an order of its own."""
     share = np.cumsum(1.0 / (np.arange(len(ids)) + head))
-    at = np.searchsorted(share / share[-1], (np.arange(n) + 0.5) / n)
-    return rng.permutation(ids)[at]
+    return rng.permutation(ids)[np.searchsorted(share / share[-1], (np.arange(n) + 0.5) / n)]
 
 
-# -------------------------------------------------------------------------------- the region's rows
+# ---------------------------------------------------------------------------- what cases come from
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The ADRG rows that get cases; row r has the templates r · TEMPLATES … of `templates`."""
+    """The ADRG rows that get cases; row r has the templates r · KEPT … of `templates`."""
 
     templates: _Templates
     adrg: I32  # [r] index into scheme.adrgs
     share: F64  # [r] of the cases
     operated: Flags  # [r]
-    level: F64  # [r] of cost, standardised over cases
+    level: F64  # [r] of log cost; mean 0, standard deviation 1 over the cases
 
 
 @dataclass(frozen=True)
 class _Places:
     """Hospitals, the largest first."""
 
-    share: F64
+    ids: list[str]
+    share: F64  # of the cases
     level: I64  # index into HOSPITAL_LEVELS
     log_cost: F64  # what level and efficiency add to log cost; the mean factor over cases is 1
 
@@ -369,41 +340,44 @@ class _Drawn:
     row: I64  # index into _Rows
     template: I64
     facts: I32  # [n, 8]
-    level: U8  # 0, 1 CC, 2 MCC is wanted
+    level: U8  # wanted: 0, 1 CC, 2 MCC
     hospital: I64
     insurance: U8
     area: U8
-    z: F64  # deviation of log cost within the group
+    z: F64  # deviation of log cost within group and severity, in standard deviations
 
 
-def _make_rows(book: _Book, hits: _Templates, rng: Generator) -> _Rows:
-    """Give every row that was reached TEMPLATES templates, a share of the cases and a cost level."""
+def _make_rows(hits: _Templates, rng: Generator) -> _Rows:
+    """Give each row that was reached its templates, a share of the cases and a level of cost."""
     adrg, start, found = np.unique(hits.row, return_index=True, return_counts=True)
-    at = (start[:, None] + np.arange(TEMPLATES) % found[:, None]).ravel()
-    t = _Templates(*(getattr(hits, f.name)[at] for f in fields(hits)))
-    operated = t.px[::TEMPLATES, 0] >= 0
-    score = rng.normal(size=len(adrg)) + 0.5 * _standard(np.log(found)) - 0.4 * operated
-    quantile = NormalDist().inv_cdf
-    z = np.array([quantile((k + 0.5) / len(adrg)) for k in np.argsort(np.argsort(score))])
-    size = np.exp(SIGMA_SIZES * z)
-    share = 1 / (1 / (size / size.sum()) + 1 / SHARE_CAP)
-    share /= share.sum()
+    at = (start[:, None] + np.arange(KEPT) % found[:, None]).ravel()
+    templates = _Templates(*(x[at] for x in hits))
+    operated = templates.px[::KEPT, 0] >= 0
+    score = rng.normal(size=len(adrg)) + 0.5 * _standard(np.log(found)) - 1.0 * operated
+    size = np.exp(SIGMA_SIZES * _quantiles_of_normal(len(adrg)))[score.argsort().argsort()]
+    share = 1 / (size.sum() / size + 1 / SHARE_CAP)
     level = rng.normal(size=len(adrg)) + 1.2 * operated
-    return _Rows(t, adrg, share, operated, _standard(level, share))
+    return _Rows(templates, adrg, share / share.sum(), operated, _standard(level, share))
 
 
 def _make_places(n: int, rng: Generator) -> _Places:
-    size = np.sort(np.exp(SIGMA_HOSPITAL_SIZE * rng.normal(size=n)))[::-1]
+    size = np.exp(SIGMA_HOSPITAL_SIZE * _quantiles_of_normal(n))[::-1]
     share, rank = size / size.sum(), (np.arange(n) + 0.5) / n
-    level = np.searchsorted([LARGE, MIDDLE], rank)
+    level = np.searchsorted(UPPER_RANKS, rank)
     log_cost = SIGMA_HOSPITALS * _standard(LEVEL_FACTOR[level] + 0.2 * rng.normal(size=n), share)
-    return _Places(share, level, log_cost - np.log((share * np.exp(log_cost)).sum()))
+    log_cost -= np.log(np.average(np.exp(log_cost), weights=share))
+    return _Places([f"H{k + 1:04}" for k in range(n)], share, level, log_cost)
 
 
-def _standard(x: F64, share: F64 | None = None) -> F64:
+def _quantiles_of_normal(n: int) -> F64:
+    """Return `n` values spread like a standard normal variable, the smallest first."""
+    return np.array([NormalDist().inv_cdf((k + 0.5) / n) for k in range(n)])
+
+
+def _standard(x: F64, share: NDArray[Any] | None = None) -> F64:
     """Shift and scale to mean 0 and standard deviation 1, weighted by `share`."""
-    x = x - np.average(x, weights=share)
-    return x / (np.sqrt(np.average(x**2, weights=share)) or 1.0)
+    centred = x - np.average(x, weights=share)
+    return np.asarray(centred / (np.sqrt(np.average(centred**2, weights=share)) or 1.0))
 
 
 def _choose(share: Any, n: int, rng: Generator) -> I64:
@@ -414,26 +388,24 @@ def _choose(share: Any, n: int, rng: Generator) -> I64:
 
 
 def _draw(n: int, rows: _Rows, places: _Places, rng: Generator) -> _Drawn:
-    """Draw row, template, level, hospital and facts; age and stay keep to the bounds of the rules."""
+    """Draw row, template, level and hospital; a stay that the rules bound is the template's."""
     row = _choose(rows.share, n, rng)
-    t = row * TEMPLATES + rng.integers(0, TEMPLATES, n)
+    template = row * KEPT + rng.integers(0, KEPT, n)
     level = _choose(LEVELS, n, rng).astype(np.uint8)
     z, z_los = rng.normal(size=n), rng.normal(size=n)
-    given = rows.templates
-    facts = given.facts[t]
-    age = facts[:, Fact.AGE]
-    older = np.clip(age + rng.integers(-7, 8, n), given.low[t, Fact.AGE], given.high[t, Fact.AGE])
-    facts[:, Fact.AGE] = np.where(age > 0, np.maximum(older, 1), 0)
-    los_level = _standard(0.7 * rows.level + 0.7 * rng.normal(size=len(rows.level)), rows.share)
-    los_level = SIGMA_LOS_GROUPS * los_level[row] + 0.12 * level
-    days = MEDIAN_LOS * np.exp(los_level + SIGMA_LOS * (0.6 * z + 0.8 * z_los))
-    days = np.clip(np.rint(days), 1, LONGEST)
-    facts[:, Fact.LOS] = np.clip(days, given.low[t, Fact.LOS], given.high[t, Fact.LOS])
+    facts = rows.templates.facts[template]
+    of_row = _standard(rows.level + rng.normal(size=len(rows.level)), rows.share)
+    log_los = SIGMA_LOS_GROUPS * of_row[row] + 0.1 * level + SIGMA_LOS * (0.6 * z + 0.8 * z_los)
+    days = np.rint(MEDIAN_LOS * np.exp(log_los)).clip(1, LONGEST).astype(np.int32)
+    facts[:, Fact.LOS] = np.where(facts[:, Fact.LOS] == MISSING, days, facts[:, Fact.LOS])
+    intensive = (rng.random(n) < INTENSIVE[level]) & (facts[:, Fact.ICU_HOURS] == MISSING)
+    hours = np.minimum(24 * facts[:, Fact.LOS], rng.integers(12, 240, n))
+    facts[intensive, Fact.ICU_HOURS] = hours[intensive]
     facts[rng.random(n) < ODD, Fact.SEX] = 9
-    employed = (facts[:, Fact.AGE] >= 18) & (rng.random(n) < 0.5)
-    insurance = np.where(employed, 0, 1).astype(np.uint8)
+    resident = (facts[:, Fact.AGE] < 18) | (rng.random(n) < 0.5)
     area = np.where(rng.random(n) < AT_HOME, 0, rng.integers(1, len(AREAS), n)).astype(np.uint8)
-    return _Drawn(row, t, facts, level, _choose(places.share, n, rng), insurance, area, z)
+    hospital = _choose(places.share, n, rng)
+    return _Drawn(row, template, facts, level, hospital, resident.view(np.uint8), area, z)
 
 
 def _stay_columns(
@@ -441,37 +413,32 @@ def _stay_columns(
 ) -> Columns:
     """Return every column but codes and money."""
     n, facts = len(drawn.row), drawn.facts
-    age, los = facts[:, Fact.AGE], facts[:, Fact.LOS]
-    intensive = rng.random(n) < INTENSIVE[drawn.level]
-    hours = np.minimum(24 * los, 12 + rng.integers(0, 240, n))
-    facts[intensive, Fact.ICU_HOURS] = np.maximum(hours, facts[:, Fact.ICU_HOURS])[intensive]
-    ventilated = intensive & (rng.random(n) < 0.4)
-    hours = (facts[:, Fact.ICU_HOURS] * rng.random(n)).astype(np.int32)
+    icu, age = facts[:, Fact.ICU_HOURS], facts[:, Fact.AGE]
+    ventilated = (icu != MISSING) & (rng.random(n) < 0.4)
+    hours = (icu * rng.random(n)).astype(np.int32)
     mode = np.where(rng.random(n) < DEATHS[drawn.level], DIED, rng.integers(0, DIED, n))
-    first = np.datetime64(f"{year:04}-01-01", "D")
-    days = int((np.datetime64(f"{year + 1:04}-01-01", "D") - first).astype(int))
-    left = rng.integers(0, days, n)
-    settled = np.minimum(left + rng.integers(0, 6, n), days - 1)
-    newborn = facts[:, Fact.WEIGHT] != MISSING
-    kind = np.where(newborn, 3, np.where(age < 15, 2, rows.operated[drawn.row]))
+    first, last = np.datetime64(f"{year:04}-01-01", "D"), date(year, 12, 31).timetuple().tm_yday - 1
+    left = rng.integers(0, last + 1, n)
+    settled = np.minimum(left + rng.integers(0, 6, n), last)
+    child = np.where(facts[:, Fact.WEIGHT] != MISSING, 3, 2)
     return _fact_columns(facts) | {
         "case_id": _case_ids(n),
-        "hospital_id": _named(_hospital_ids(places), drawn.hospital),
+        "hospital_id": _named(places.ids, drawn.hospital),
         "hospital_level": _named(HOSPITAL_LEVELS, places.level[drawn.hospital]),
         "insurance": _named(INSURANCES, drawn.insurance),
         "insured_area": _named(AREAS, drawn.area),
         "hospital_area": _named(AREAS, np.zeros(n, np.uint8)),
-        "admission_date": pa.array(first + (left - los)),
+        "admission_date": pa.array(first + (left - facts[:, Fact.LOS])),
         "discharge_date": pa.array(first + left),
         "settlement_date": pa.array(first + settled),
         "discharge_mode": _named(DISCHARGE_MODES, mode),
-        "department": _named(DEPARTMENTS, kind),
+        "department": _named(DEPARTMENTS, np.where(age < 15, child, rows.operated[drawn.row])),
         "ventilator_hours": pa.array(hours, mask=~ventilated),
     }
 
 
 def _diagnoses(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
-    """Return lists of a template's diagnoses, the CC or MCC that a case wants, and popular others."""
+    """Return a template's diagnoses, the CC or MCC that a case wants, and popular others."""
     plain, cc, mcc = (_quantiles(ids, rng) for ids in _secondaries(book))
     wanted, level, n = rows.templates.dx[drawn.template], drawn.level, len(drawn.row)
     asked = (wanted >= 0).sum(axis=1)
@@ -481,41 +448,40 @@ def _diagnoses(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
     at, u = off[:-1] + asked, rng.integers(0, 1 << 16, (2, n), np.uint16)
     put = level == 2
     ids[at[put]] = mcc[u[0, put]]
-    at = at + put
+    at += put
     put = (level > 0) & (at < off[1:]) & ((level == 1) | (u[0] & 1 == 1))
     ids[at[put]] = cc[u[1, put]]
-    odd = (lengths > asked + 2) & (rng.random(n) < ODD)
-    ids[off[1:][odd] - 1] = len(book.scheme.codes) + rng.integers(0, len(ODD_CODES), odd.sum())
+    odd = off[1:][(lengths > asked + 2) & (rng.random(n) < ODD)] - 1
+    ids[odd] = len(book.scheme.codes) + rng.integers(0, len(ODD_CODES), len(odd))
     return _lists((*book.scheme.codes, *ODD_CODES), ids, off)
 
 
 def _secondaries(book: _Book) -> tuple[I32, I32, I32]:
     """Return the codes that change nothing but severity: neither CC nor MCC, CC, MCC.
 
-    Left out are lists that rules look up among other diagnoses, those of an MDC for one sex or age,
+    Left out are lists that rules look up among other diagnoses, those that go with a sex or an age,
     and the chapters of mothers and newborns.
     """
-    s = book.scheme
-    special = book.tested(Side.QTZD) - set(SEVERITY_SETS)
-    special |= book.tested(Side.ZYZD, lambda r: any(isinstance(a, Compare) for a in atoms(r)))
-    free = book.usable & (s.sides & DIAGNOSES != 0) & ~np.isin(book.chapter, [MOTHERS, NEWBORNS])
-    free[book.members(special)] = False
-    cc, mcc = (np.isin(np.arange(len(free)), book.ids(x)) for x in (s.cc, s.mcc))
-    plain, cc, mcc = (np.flatnonzero(free & x) for x in (~cc & ~mcc, cc & ~mcc, mcc))
+    special = book.tested(Side.QTZD) | book.tested(Side.ZYZD, facts=True)
+    free = book.usable & (book.scheme.sides & DIAGNOSES != 0) & ~book.flags(special)
+    free &= ~np.isin(book.chapter, [MOTHERS, NEWBORNS])
+    is_cc, is_mcc = book.flags(["CC"]), book.flags(["MCC"])
+    kinds = (free & ~is_cc & ~is_mcc, free & is_cc & ~is_mcc, free & is_mcc)
+    plain, cc, mcc = (np.flatnonzero(x).astype(np.int32) for x in kinds)
     return plain, cc if len(cc) else plain, mcc if len(mcc) else plain
 
 
 def _procedures(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
-    """Return lists of a template's procedures, others of its row, and some that no rule looks for."""
+    """Return a template's procedures, one more of its row, and others that no rule looks for."""
     free = book.usable & (book.scheme.sides & PROCEDURES != 0)
-    free[book.members(book.tested(PROCEDURES))] = False
+    free &= ~book.flags(book.tested(PROCEDURES))
     others = _quantiles(np.flatnonzero(free).astype(np.int32), rng)
     px, n = rows.templates.px, len(drawn.row)
     wanted, operated = px[drawn.template], rows.operated[drawn.row]
     asked = (wanted >= 0).sum(axis=1)
-    lengths = np.where(operated, 2 + rng.binomial(6, 0.25, n), _choose(MEDICAL_PROCEDURES, n, rng))
-    off, ids = _fill(wanted, np.maximum(lengths, asked), others, rng)
-    second = px[drawn.row * TEMPLATES + rng.integers(0, TEMPLATES, n), 0]
+    few, many = _choose(MEDICAL_PROCEDURES, n, rng), 2 + rng.binomial(6, 0.25, n)
+    off, ids = _fill(wanted, np.maximum(np.where(operated, many, few), asked), others, rng)
+    second = px[drawn.row * KEPT + rng.integers(0, KEPT, n), 0]
     at = off[:-1] + asked
     put = (at < off[1:]) & operated & (second != wanted[:, 0]) & (rng.random(n) < 0.5)
     ids[at[put]] = second[put]
@@ -539,87 +505,71 @@ def _fill(wanted: I32, lengths: I64, others: I32, rng: Generator) -> tuple[I32, 
     return off, ids
 
 
-# ------------------------------------------------------------------------------------------ money
+# ------------------------------------------------------------------------------------------- money
 
 
 def _log_weights(book: _Book, rows: _Rows, drg: I32, rng: Generator) -> F64:
-    """Return the log weight of every group: of its ADRG row, higher with CC, highest with MCC."""
+    """Return the log weight of every group: its ADRG row's, higher with CC, highest with MCC."""
+    drgs = book.scheme.drgs
     level = rng.normal(size=len(book.scheme.adrgs))
     level[rows.adrg] = rows.level
-    drgs = book.scheme.drgs
-    step = np.array([(0.0, 0.35, 0.8)[_severity(d.rule)] for d in drgs])
-    raw = level[[d.parent for d in drgs]] + step + rng.uniform(0, 0.1, len(drgs))
+    asked = [{s for a in atoms(d.rule) if isinstance(a, Member) for s in a.sets} for d in drgs]
+    step = STEP[[1 if "CC" in sets else 2 if "MCC" in sets else 0 for sets in asked]]
+    raw = level[[d.parent for d in drgs]] + step
+    raw += rng.uniform(0, 0.1, len(drgs))
     first = np.unique(book.group_of_drg, return_index=True)[1]
-    found = np.bincount(book.group_of_drg[drg[drg >= 0]], minlength=len(first)) + 1e-9
+    found = np.bincount(book.group_of_drg[drg[drg >= 0]], minlength=len(first)) + 0.1
     log_weight = SIGMA_GROUPS * _standard(raw[first], found)
-    return log_weight - np.log(np.average(np.exp(log_weight), weights=found))
+    return np.asarray(log_weight - np.log(np.average(np.exp(log_weight), weights=found)))
 
 
-def _severity(rule: Rule) -> int:
-    """Tell which complications a DRG rule asks for: 0 none, 1 CC or MCC, 2 MCC."""
-    sets = {s for a in atoms(rule) if isinstance(a, Member) for s in a.sets}
-    return 1 if "CC" in sets else 2 if "MCC" in sets else 0
+def _severity_effect(drg: I32, severity: NDArray[np.int8]) -> F64:
+    """Return what severity adds to log cost inside a group; the mean factor of a group is 1."""
+    step = STEP[np.maximum(severity, 1) - 1]
+    count = np.bincount(drg + 1)
+    mean = np.bincount(drg + 1, np.exp(step)) / np.maximum(count, 1)
+    return np.asarray(step - np.log(np.maximum(mean, 1.0))[drg + 1])
 
 
 def _money(
     drawn: _Drawn, rows: _Rows, places: _Places, log_cost: F64, rng: Generator
 ) -> dict[str, I64]:
     """Split each cost into its parts and among those who pay; every amount in whole fen."""
-    n, insurance = len(log_cost), drawn.insurance
-    total = np.rint(
-        MEAN_COST_FEN * np.exp(log_cost + places.log_cost[drawn.hospital] - SIGMA_COST**2 / 2)
-    ).astype(np.int64)
+    n, at, insurance = len(log_cost), drawn.hospital, drawn.insurance
+    cost = MEAN_COST_FEN * np.exp(log_cost + places.log_cost[at] - SIGMA_COST**2 / 2)
+    total = np.maximum(np.rint(cost), 1).astype(np.int64)
 
     def some(of: I64, low: float, high: float) -> I64:
         return (of * rng.uniform(low, high, n)).astype(np.int64)
 
     drug = some(total, 0.15, 0.42)
-    operated = rows.operated[drawn.row]
-    consumable = some(total - drug, 0.02, 0.2) + some(total - drug, 0.0, 0.4) * operated
+    consumable = some(total - drug, 0.02, 0.2)
+    consumable += some(total - drug, 0.0, 0.4) * rows.operated[drawn.row]
     examination = some(total - drug - consumable, 0.25, 0.65)
     tcm = some(total - drug - consumable - examination, 0.0, 0.15)
-    borne = some(total, -0.98, 0.02).clip(0)
+    borne = np.maximum(some(total, -0.98, 0.02), 0)
     full, first = some(total, 0.0, 0.06), some(total, 0.0, 0.05)
-    open_ = total - borne - full - first
-    deductible = np.minimum(DEDUCTIBLE_FEN[places.level[drawn.hospital]], open_)
+    covered = total - borne - full - first
+    deductible = np.minimum(DEDUCTIBLE_FEN[places.level[at]], covered)
     rate = np.clip(FUND_RATES[insurance] + 0.05 * rng.normal(size=n), 0.3, 0.98)
-    fund = ((open_ - deductible) * rate).astype(np.int64)
+    fund = ((covered - deductible) * rate).astype(np.int64)
     own = total - borne - fund
-    account = np.where(insurance == 0, some(own, 0.0, 0.7), 0)
+    account = some(own, 0.0, 0.7) * (insurance == 0)
     return {
-        "total_cost": total,
-        "drug": drug,
-        "consumable": consumable,
-        "examination": examination,
-        "tcm": tcm,
-        "fund_paid": fund,
-        "self_paid": own,
-        "account": account,
-        "cash": own - account,
-        "first_self_pay": first,
-        "full_self_pay": full,
-        "deductible": deductible,
-        "hospital_borne": borne,
+        **{"total_cost": total, "drug": drug, "consumable": consumable},
+        **{"examination": examination, "tcm": tcm, "fund_paid": fund, "self_paid": own},
+        **{"account": account, "cash": own - account, "first_self_pay": first},
+        **{"full_self_pay": full, "deductible": deductible, "hospital_borne": borne},
     }
 
 
 def _funds(drawn: _Drawn, paid: I64) -> dict[str, int]:
-    """Return the yearly fund of each insurance, less than was booked, in hundreds of yuan."""
-    booked = {x: paid[(drawn.insurance == k) & (drawn.area == 0)] for k, x in enumerate(INSURANCES)}
-    return {x: int(fen.sum()) * BUDGET // 100 // 10_000 * 10_000 for x, fen in booked.items()}
+    booked = [paid[(drawn.insurance == k) & (drawn.area == 0)].sum() for k in range(2)]
+    least = [int(fen) * BUDGET // 100 // 10_000 * 10_000 for fen in booked]
+    return dict(zip(INSURANCES, least, strict=True))
 
 
 # ----------------------------------------------------------------------------------------- columns
-
-FACT_COLUMNS = {
-    "sex": Fact.SEX,
-    "age": Fact.AGE,
-    "age_days": Fact.AGE_DAYS,
-    "birth_weight": Fact.WEIGHT,
-    "admission_weight": Fact.WEIGHT,
-    "los": Fact.LOS,
-    "icu_hours": Fact.ICU_HOURS,
-}
 
 
 def _table(columns: Columns) -> pa.Table:
@@ -636,117 +586,101 @@ def _named(names: Sequence[str], index: NDArray[Any]) -> Any:
     return pa.array(names, pa.string()).take(pa.array(index))
 
 
-def _lists(texts: Sequence[str], ids: I32, off: I32) -> Any:
+def _lists(texts: Sequence[str], ids: I32, off: Any) -> Any:
     """Return list<dictionary<string>> of code ids."""
     used = np.flatnonzero(np.bincount(ids, minlength=len(texts)))
     place = np.zeros(len(texts), np.int32)
     place[used] = np.arange(len(used))
-    known = pa.array([texts[k] for k in used], pa.string())
+    known = pa.array([texts[k] for k in used.tolist()], pa.string())
     return pa.ListArray.from_arrays(off, pa.DictionaryArray.from_arrays(place[ids], known))
 
 
-def _trial_lists(book: _Book, ids: I32) -> Any:
-    off = np.concatenate([[0], np.cumsum((ids >= 0).sum(axis=1))]).astype(np.int32)
-    return _lists(book.scheme.codes, ids[ids >= 0], off)
-
-
 def _case_ids(n: int) -> Any:
-    text = np.full((n, 10), ord("C"), np.uint8)
+    text: Any = np.full((n, 10), ord("C"), np.uint8)
     number = np.arange(1, n + 1, dtype=np.uint32)
     for k in range(9, 0, -1):
         number, digit = np.divmod(number, np.uint32(10))
         text[:, k] = digit + ord("0")
-    offsets = np.arange(0, 10 * n + 1, 10, np.int32)
+    offsets: Any = np.arange(n + 1, dtype=np.int32) * 10
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _hospital_ids(places: _Places) -> list[str]:
-    return [f"H{k + 1:04}" for k in range(len(places.share))]
-
-
 def _hospital_table(places: _Places, year: int) -> pa.Table:
-    n = len(places.level)
-    return pa.table(
-        {
-            "hospital_id": _hospital_ids(places),
-            "hospital_name": [HOSPITAL_NAMES[x].format(k + 1) for k, x in enumerate(places.level)],
-            "hospital_level": _named(HOSPITAL_LEVELS, places.level),
-            "valid_from": pa.array([date(year, 1, 1)] * n, pa.date32()),
-        }
-    )
+    names = [HOSPITAL_NAMES[x].format(k + 1) for k, x in enumerate(places.level.tolist())]
+    columns: Columns = {
+        "hospital_id": pa.array(places.ids),
+        "hospital_name": pa.array(names),
+        "hospital_level": _named(HOSPITAL_LEVELS, places.level),
+        "valid_from": pa.array([date(year, 1, 1)] * len(names), pa.date32()),
+    }
+    return pa.table(columns)
 
 
 def _weight_table(book: _Book, log_weight: F64, mean_fen: int) -> pa.Table:
-    e4 = np.rint(1e4 * np.exp(log_weight)).clip(1).astype(np.int64)
-    return pa.table(
-        {
-            "group": pa.array(book.groups, pa.string()),
-            "weight": pa.array([Decimal(int(w)).scaleb(-4) for w in e4], pa.decimal128(12, 4)),
-            "mean_cost_fen": pa.array([int(w) * mean_fen // 10_000 for w in e4], pa.int64()),
-        }
-    )
+    e4 = np.rint(1e4 * np.exp(log_weight)).clip(1).astype(np.int64).tolist()
+    columns: Columns = {
+        "group": pa.array(book.groups, pa.string()),
+        "weight": pa.array([Decimal(w).scaleb(-4) for w in e4], pa.decimal128(12, 4)),
+        "mean_cost_fen": pa.array([w * mean_fen // 10_000 for w in e4], pa.int64()),
+    }
+    return pa.table(columns)
 
 
 # ----------------------------------------------------------------------------------- hostile cases
 
+REPEATS = 3
+FULL_WIDTH = {x: x + 0xFEE0 for x in range(0x21, 0x7F)}
+
 
 def hostile_cases(seed: int = 1) -> pa.Table:
-    """Make a table that holds everything wrong in real files (异常病例), between ordinary rows.
+    """Make a table of everything that is wrong in real files (异常病例), between ordinary rows.
 
     Parameters
     ----------
-    seed : of the ordinary rows that the faults are put into.
+    seed : of the ordinary rows, every second of which gets a fault.
 
     Returns
     -------
-    A few hundred cases with list<string> codes; `group` accepts the table, and no row raises.
+    A few hundred cases with list<string> codes. `group` accepts the table; no row raises.
     """
     scheme = load_scheme("chs-drg-1.1")
-    faults = _faults(scheme)
-    cases = make_region(2 * REPEATS * len(faults), scheme=scheme, seed=seed).cases
+    faults = _faults(scheme) * REPEATS
+    cases = make_region(2 * len(faults), scheme=scheme, seed=seed).cases
     rows = cases.to_pylist()
-    for k, fault in enumerate(faults * REPEATS):
-        row = rows[2 * k + 1]
-        row |= {name: x(row[name]) if callable(x) else x for name, x in fault.items()}
-    columns = {c: pa.array([r[c] for r in rows], BY_NAME[c].arrow) for c in cases.schema.names}
-    return pa.table(columns)
-
-
-REPEATS = 4
-_FULL_WIDTH = {x: x + 0xFEE0 for x in range(0x21, 0x7F)}
+    for row, fault in zip(rows[1::2], faults, strict=True):
+        row |= {c: x(row[c]) if callable(x) else x for c, x in fault.items()}
+    return pa.table(
+        {c: pa.array([r[c] for r in rows], BY_NAME[c].arrow) for c in cases.schema.names}
+    )
 
 
 def _faults(scheme: Scheme) -> list[dict[str, Any]]:
-    """List what to do to a row: column -> new value, or a function of the old one."""
+    """List what is done to a row: column -> new value, or a function of the old one."""
     listed = scheme.code_list
-    grey, grey_px = (sorted(x)[:3] for x in (listed.grey_diagnoses, listed.grey_procedures))
-    many = [c for c, side in zip(scheme.codes, scheme.sides, strict=True) if side & DIAGNOSES][:199]
-    odd = ("", " ", "K22.301 ", "K22.301" + "x" * 40, "K22\0.301", "😀", "ZZZ.001", grey[0])
-    newborn = {"age": 0, "age_days": 3}
+    assert listed is not None, "the scheme names a code list"
+    grey, grey_px = min(listed.grey_diagnoses), min(listed.grey_procedures)
+    known = zip(scheme.codes, scheme.sides.tolist(), strict=True)
+    many = list(islice((c for c, side in known if side & DIAGNOSES), 199))
+    long = "K22.301" + "x" * 40
+    odd = ("", " ", "K22.301 ", long, "K22\0.301", "\0", "😀", "ZZZ.001", grey, grey_px, None)
+    newborn: dict[str, Any] = {"age": 0, "age_days": 3}
+    both = ("diagnoses", "procedures")
     return [
-        *({"diagnoses": x} for x in ([], None, [None], ["", ""])),
-        *({"diagnoses": lambda codes, x=x: [x, *codes[1:]]} for x in odd),
-        *({"diagnoses": lambda codes, x=x: [*codes, x]} for x in (*odd, None)),
-        *({"procedures": lambda codes, x=x: [x, *codes]} for x in (*odd, None, grey_px[0])),
-        *({c: lambda codes: [x.lower() for x in codes]} for c in ("diagnoses", "procedures")),
-        *(
-            {c: lambda codes: [x.translate(_FULL_WIDTH) for x in codes]}
-            for c in ("diagnoses", "procedures")
-        ),
-        {"diagnoses": lambda codes: [codes[0], *ODD_CODES]},
-        {"diagnoses": lambda codes: [codes[0], *many]},
-        {"diagnoses": lambda codes: [*codes, *codes]},
-        {"procedures": None},
-        {"procedures": ["99.9999"] * 50},
-        *({"case_id": x} for x in (None, "", "C000000001")),
+        *({c: x} for c in both for x in ([], None, [None], ["", ""])),
+        *({c: lambda codes, x=x: [x, *codes[1:]]} for c in both for x in odd),
+        *({c: lambda codes, x=x: [*codes, x]} for c in both for x in odd),
+        *({c: lambda codes: [x.lower() for x in codes]} for c in both),
+        *({c: lambda codes: [x.translate(FULL_WIDTH) for x in codes]} for c in both),
+        *({c: lambda codes: codes + codes} for c in both),
+        *({"diagnoses": lambda codes, x=x: [codes[0], *x]} for x in (ODD_CODES, many)),
+        *({"case_id": x} for x in (None, "", "C000000001", "😀")),
         *({"sex": x} for x in (0, 9, 5, -1, None)),
-        *({"age": x} for x in (-1, 151, 999, None, 2**31 - 1)),
-        {"age": 0, "age_days": None},
-        {"age": 0, "age_days": -1},
+        *({"age": x} for x in (-1, 151, 999, 2**31 - 1, None)),
+        *({"age": 0, "age_days": x} for x in (None, -1, 0, 400)),
         *(newborn | {"birth_weight": x, "admission_weight": x} for x in (-1, 0, 5, 30_000, None)),
         {"admission_date": date(2025, 12, 31), "discharge_date": date(2025, 1, 1)},
-        {"admission_date": None},
+        {"admission_date": None, "settlement_date": None},
         *({"los": x} for x in (-3, 0, 9999, None)),
         *({"total_cost_fen": x} for x in (0, -100, 10**15, None)),
-        {"hospital_id": None, "insurance": None},
+        {"hospital_id": None, "insurance": None, "discharge_mode": ""},
     ]

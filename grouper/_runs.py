@@ -1,0 +1,113 @@
+"""A whole run: files in, a run folder out, with a manifest that says where every row and fen went."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from grouper._grouping import GroupedBatch, group
+from grouper._settlement import Settlement, settle
+from grouper._tables_in import read_hospitals
+from grouper.errors import ConservationError
+from grouper.io import content_hash, read_cases, write_run
+from grouper.tables import load_scheme
+
+Step: TypeAlias = Callable[[str, Callable[[], Any]], Any]
+
+KEYS = {"cases": "case_id", "hospitals": "hospital_id", "pools": "pool_id", "ledger": "entry_id"}
+"""The tables of a run and the column that orders each for its content hash."""
+
+
+def quiet(_: str, work: Callable[[], Any]) -> Any:
+    """Run a step without a word."""
+    return work()
+
+
+def group_files(
+    cases: Any,
+    scheme: str,
+    columns: str | None = None,
+    codes: str = "insurer",
+    threads: int | None = None,
+    step: Step = quiet,
+) -> tuple[GroupedBatch, dict[str, Any]]:
+    """Read and group cases; return the result and the facts for the manifest.
+
+    Raises
+    ------
+    ConservationError : rows in and rows out differ; this is never written.
+    """
+    loaded = load_scheme(scheme)
+    read = step("reading", lambda: read_cases(cases, columns=columns, threads=threads))
+    grouped: GroupedBatch = step(
+        "grouping", lambda: group(read.table, loaded, codes=codes, threads=threads)
+    )
+    counts = grouped.counts()
+    if not sum(counts.values()) == len(grouped) == len(read):
+        raise ConservationError(f"{len(read)} rows read, {counts} grouped")
+    normalised = {k: v for k, v in {**read.counts, **grouped.normalised}.items() if v}
+    return grouped, {
+        "inputs": [f._asdict() for f in read.files],
+        "scheme": {"id": loaded.id, "fingerprint": loaded.fingerprint, "notes": loaded.notes},
+        "cases": len(grouped),
+        "status": counts,
+        "reasons": grouped.reasons(),
+        "warnings": grouped.warnings(),
+        "normalised": normalised,
+        "ignored_columns": list(read.ignored),
+        "dropped_columns": list(read.dropped),
+        "faulty_rows": list(read.faults),
+    }
+
+
+def pay(
+    grouped: GroupedBatch | pa.Table,
+    policy: str,
+    hospitals: str | None,
+    output: str | Path,
+    facts: Mapping[str, Any],
+    threads: int | None = None,
+    step: Step = quiet,
+    files: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Pay grouped cases and write the run folder; return the facts about the money."""
+    listed = read_hospitals(hospitals) if hospitals else None
+    paid: Settlement = step(
+        "paying", lambda: settle(grouped, policy, hospitals=listed, threads=threads)
+    )
+    outputs = {
+        "cases": paid.cases(),
+        "hospitals": paid.hospitals(),
+        "pools": paid.pools(),
+        "ledger": paid.entries(),
+    }
+    manifest = {
+        **facts,
+        **paid.manifest(),
+        "outputs": {n: content_hash(t, key=KEYS[n]) for n, t in outputs.items()},
+        "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
+    }
+    step("writing", lambda: write_run(output, outputs, manifest, files, overwrite=True))
+    return {
+        "proof": manifest["proof"],
+        "bands": manifest["settled"]["bands"],
+        "stand_ins": manifest["settled"]["stand_ins"],
+        "output": str(output),
+    }
+
+
+def about_file(path: Path) -> dict[str, Any]:
+    """Name a file with its size and sha256."""
+    data = path.read_bytes()
+    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _version() -> str:
+    from grouper import __version__
+
+    return __version__

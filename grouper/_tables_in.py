@@ -1,0 +1,69 @@
+"""Tables other than cases: a grouped file for settlement, the dated list of hospitals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pv
+import pyarrow.feather as pf
+import pyarrow.parquet as pq
+
+from grouper._columns import BY_NAME
+from grouper._grouping import RESULT
+from grouper.errors import CaseFileError, CaseSchemaError
+
+HOSPITALS = {
+    "hospital_id": pa.string(),
+    "hospital_level": pa.string(),
+    "valid_from": pa.date32(),
+    "valid_to": pa.date32(),
+}
+"""Columns of the table of hospitals that settlement reads; others may stand beside them."""
+
+
+def read_grouped(path: Path | str) -> pa.Table:
+    """Read a grouped file (入组结果) as `grouper group` wrote it: Parquet, Arrow or CSV.
+
+    Raises
+    ------
+    CaseFileError : it cannot be read. CaseSchemaError : it is no grouped file.
+    """
+    kinds = {name: c.arrow for name, c in BY_NAME.items() if c.kind != "codes"}
+    kinds |= {f.name: pa.string() for f in RESULT}
+    return _read(path, kinds, ["case_id", "status", "group"], "grouped cases")
+
+
+def read_hospitals(path: Path | str) -> pa.Table:
+    """Read the dated table of hospitals (定点医药机构表): hospital_id, hospital_level, valid_from, valid_to.
+
+    Raises
+    ------
+    CaseFileError : it cannot be read. CaseSchemaError : a column is missing.
+    """
+    return _read(path, HOSPITALS, ["hospital_id", "hospital_level"], "hospitals")
+
+
+def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: str) -> pa.Table:
+    path = Path(path)
+    if not path.is_file():
+        raise CaseFileError(f"no such file of {what}", file=str(path))
+    try:
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        elif path.suffix in (".arrow", ".feather"):
+            table = pf.read_table(path)
+        elif path.suffix == ".csv":
+            convert = pv.ConvertOptions(column_types=kinds, strings_can_be_null=True)
+            table = pv.read_csv(path, convert_options=convert)
+        else:
+            raise CaseFileError("give .parquet, .arrow or .csv", file=path.name)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
+        raise CaseFileError(f"cannot be read as {what}: {e}", file=path.name) from None
+    if lacking := [c for c in needed if c not in table.schema.names]:
+        have = ", ".join(table.schema.names)
+        faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
+        raise CaseSchemaError([*faults, f"it has {have}"])
+    return table

@@ -1,0 +1,335 @@
+"""The command line. A library's error is the message, the exit code is the contract.
+
+Exit 0 done, 1 with --strict and something not grouped, 2 refused: the reason on stderr, nothing
+half-written.
+"""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import grouper
+from grouper import _runs
+from grouper.errors import GrouperError
+
+CASES = click.argument("cases", metavar="CASES")
+SCHEME = click.option(
+    "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
+)
+COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
+CODES = click.option(
+    "--codes",
+    type=click.Choice(["insurer", "clinical"]),
+    default="insurer",
+    show_default=True,
+    help="Edition of the codes: insurer's 医保版, or clinical 国临版 mapped once.",
+)
+THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
+STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
+HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
+LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")
+
+
+def main() -> NoReturn:
+    """Run the command line; every refusal is one message and exit code 2."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except GrouperError as e:
+        click.echo(f"grouper: {e}", err=True)
+        code = 2
+    except click.exceptions.Abort:
+        click.echo("grouper: interrupted; nothing was written", err=True)
+        code = 130
+    except click.ClickException as e:
+        e.show()
+        code = 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(grouper.__version__, prog_name="grouper")
+def cli() -> None:
+    """Group hospital discharges into DRG groups and pay them under a global budget.
+
+    \b
+    grouper demo -o region-year
+    grouper group cases.parquet --scheme chs-drg-1.1 -o grouped.parquet
+    grouper run cases.csv --scheme chs-drg-1.1 --policy policy.toml -o run
+    grouper explain cases.csv --case 42 --scheme chs-drg-1.1
+    """
+
+
+@cli.command()
+@CASES
+@SCHEME
+@click.option("-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only.")
+@COLUMNS
+@CODES
+@STRICT
+@THREADS
+@JSON
+def group(
+    cases: str,
+    scheme: str,
+    output: str | None,
+    columns: str | None,
+    codes: str,
+    strict: bool,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Group cases: a file, folder or glob (.parquet .csv .csv.gz .arrow .xlsx).
+
+    \b
+    grouper group cases.csv --scheme chs-drg-1.1 -o grouped.parquet
+    """
+    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
+    if output:
+        grouper.write_table(grouped.to_arrow(carry=True), output)
+        facts["output"] = output
+    _print(facts, as_json)
+    return _strict(grouped, strict)
+
+
+@cli.command()
+@click.argument("grouped", metavar="GROUPED")
+@POLICY
+@HOSPITALS
+@click.option("--ledger", metavar="L.csv", hidden=True)
+@click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
+@THREADS
+@JSON
+def settle(
+    grouped: str,
+    policy: str,
+    hospitals: str | None,
+    ledger: str | None,
+    output: str,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Pay a file that `grouper group` wrote.
+
+    \b
+    grouper settle grouped.parquet --policy example-point --hospitals hospitals.csv -o run
+    """
+    table = grouper.read_grouped(grouped)
+    inputs = [_runs.about_file(Path(grouped))]
+    facts = _runs.pay(table, policy, hospitals, output, {"inputs": inputs}, threads, _step)
+    _print(facts, as_json)
+    return 0
+
+
+@cli.command()
+@CASES
+@SCHEME
+@POLICY
+@HOSPITALS
+@click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
+@COLUMNS
+@CODES
+@STRICT
+@THREADS
+@JSON
+def run(
+    cases: str,
+    scheme: str,
+    policy: str,
+    hospitals: str | None,
+    output: str,
+    columns: str | None,
+    codes: str,
+    strict: bool,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Group cases and pay them: cases, hospitals, pools, ledger, manifest in one folder.
+
+    \b
+    grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
+    """
+    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
+    facts |= _runs.pay(grouped, policy, hospitals, output, facts, threads, _step)
+    _print(facts, as_json)
+    return _strict(grouped, strict)
+
+
+@cli.command()
+@CASES
+@SCHEME
+@click.option("--case", "case_id", required=True, metavar="ID", help="case_id of the case.")
+@COLUMNS
+@CODES
+@LANG
+@JSON
+def explain(
+    cases: str,
+    scheme: str,
+    case_id: str,
+    columns: str | None,
+    codes: str,
+    lang: str | None,
+    as_json: bool,
+) -> int:
+    """Say why a case is in its group, and why not in the next ones.
+
+    \b
+    grouper explain cases.csv --case 42 --scheme chs-drg-1.1 --lang en
+    """
+    import pyarrow.compute as pc
+
+    table = grouper.read_cases(cases, columns=columns).table
+    found = table.filter(pc.equal(table["case_id"], case_id)).to_pylist()
+    if not found:
+        raise click.ClickException(f"no case {case_id!r} among {len(table)} of {cases}")
+    traces = [grouper.explain(case, scheme, codes=codes) for case in found]
+    if as_json:
+        click.echo(json.dumps([t.to_dict() for t in traces], ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n\n".join(t.to_text(lang or _language()) for t in traces))
+    return 0
+
+
+@cli.command()
+@click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--scheme", default="chs-drg-1.1", show_default=True, metavar="ID|PATH")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--method", type=click.Choice(["point", "rate"]), default="point", show_default=True
+)
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder to make.")
+@THREADS
+@LANG
+@JSON
+def demo(
+    n: int,
+    scheme: str,
+    seed: int,
+    method: str,
+    output: str,
+    threads: int | None,
+    lang: str | None,
+    as_json: bool,
+) -> int:
+    """Make a realistic region-year, group it, pay it, prove it, and write a report.
+
+    The folder holds the inputs (cases, hospitals, policy), the run and report.md: start from them.
+
+    \b
+    grouper demo --cases 100000 -o region-year
+    """
+    from grouper import _demo
+
+    facts = _demo.make(Path(output), n, scheme, seed, method, threads, lang or _language())
+    _print(facts, as_json)
+    return 0
+
+
+@cli.group()
+def tables() -> None:
+    """Schemes and policies: list, show, check."""
+
+
+@tables.command("list")
+@JSON
+def list_tables(as_json: bool) -> int:
+    """List the schemes and policies that ship with the package."""
+    from grouper.tables import list_shipped
+
+    found = list_shipped()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return 0
+    for kind, items in found.items():
+        click.echo(f"{kind}:")
+        for name, title in items.items():
+            click.echo(f"  {name:18} {title}")
+    return 0
+
+
+@tables.command("show")
+@click.argument("name", metavar="ID|PATH")
+@JSON
+def show_table(name: str, as_json: bool) -> int:
+    """Show a scheme or policy: its size, options, sources and known faults."""
+    from grouper.tables import describe
+
+    _print(describe(name), as_json)
+    return 0
+
+
+@tables.command("check")
+@click.argument("name", metavar="ID|PATH")
+@JSON
+def check_table(name: str, as_json: bool) -> int:
+    """Load a scheme or policy and list what is odd about it; exit 2 if it is refused."""
+    from grouper.tables import check
+
+    findings = check(name)
+    if as_json:
+        click.echo(json.dumps([f._asdict() for f in findings], ensure_ascii=False, indent=2))
+        return 0
+    for f in findings:
+        click.echo(f"{f.code} {f.place}: {f.message}")
+    click.echo(f"{name}: loads; {len(findings)} findings")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------ helpers
+
+
+def _step(name: str, work: Callable[[], Any]) -> Any:
+    """Run a step; on a terminal say which one."""
+    if sys.stderr.isatty():
+        click.echo(f"{name} …", err=True)
+    return work()
+
+
+def _strict(grouped: grouper.GroupedBatch, strict: bool) -> int:
+    return int(strict and grouped.counts()["grouped"] < len(grouped))
+
+
+def _language() -> str:
+    name = locale.getlocale()[0] or os.environ.get("LANG", "")
+    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def _print(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print facts: JSON, or one line each with blanks left out."""
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        return
+    for name, value in facts.items():
+        if value in ({}, [], (), None, ""):
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v not in ((), []))
+        if isinstance(value, list):
+            for item in value:
+                text = item
+                if isinstance(item, Mapping):
+                    text = ", ".join(f"{k} {_plain(v)}" for k, v in item.items())
+                click.echo(f"{name}: {text}")
+            continue
+        click.echo(f"{name}: {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What is odd about a scheme or policy that loads: findings for a person, never a change of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grouper.tables._files import SHIPPED, read_toml
+from grouper.tables._load import FILE as SCHEME_FILE
+from grouper.tables._load import Row, Scheme, load_scheme, scheme_ids
+from grouper.tables._policy import FILE as POLICY_FILE
+from grouper.tables._policy import Policy, load_policy, policy_ids
+from grouper.tables._rules import (
+    NUMBER_VARIABLES,
+    TEXT_VARIABLES,
+    Compare,
+    Const,
+    Member,
+    atoms,
+    sets_of,
+)
+
+BASE_VARIABLES = frozenset(("NL", "XSRTL", "XSRTZ", "XB"))
+
+
+class Finding(NamedTuple):
+    """One finding: a stable code, where it is, what it is."""
+
+    code: str
+    place: str
+    message: str
+
+
+def list_shipped() -> dict[str, dict[str, str]]:
+    """List what ships with the package: kind -> id -> title."""
+    return {
+        "schemes": {i: str(read_toml(SHIPPED / i / SCHEME_FILE)["title"]) for i in scheme_ids()},
+        "policies": {i: str(read_toml(SHIPPED / i / POLICY_FILE)["title"]) for i in policy_ids()},
+    }
+
+
+def is_policy(name: str | Path) -> bool:
+    """Tell whether a name means a policy rather than a scheme."""
+    path = Path(name)
+    return str(name) in policy_ids() or path.suffix == ".toml" or (path / POLICY_FILE).is_file()
+
+
+def describe(name: str | Path) -> dict[str, Any]:
+    """Describe a scheme or policy: size, options, sources, known faults.
+
+    Raises
+    ------
+    SchemeNotFound, TableError, PolicyError : as loading does.
+    """
+    if is_policy(name):
+        return _describe_policy(load_policy(name))
+    s = load_scheme(name)
+    given = s.settings.model_dump(mode="json", exclude_defaults=True)
+    return {
+        **given,
+        "fingerprint": s.fingerprint,
+        "rows": {
+            "mdc": len(s.mdcs),
+            "adrg": len(s.adrgs),
+            "drg": len(s.drgs),
+            "sets": len(s.sets),
+            "mcc": len(s.mcc),
+            "cc": len(s.cc),
+            "exclusion tables": len(s.exclusions),
+            "codes": len(s.codes),
+        },
+        "notes": list(s.notes),
+    }
+
+
+def _describe_policy(p: Policy) -> dict[str, Any]:
+    s = p.settings
+    return {
+        "id": s.id,
+        "title": s.title,
+        "standing": s.standing,
+        "source": s.source,
+        "notes": list(s.notes),
+        "fingerprint": p.fingerprint,
+        "method": s.method.model_dump(mode="json", exclude={"source"}),
+        "pools": {x.id: " ".join(x.insurance) or "all" for x in s.pool},
+        "weights": {f: f"{len(t)} groups" for f, t in p.tables.items()},
+        "parameters": {
+            n: f"{x.name_zh}, {x.unit}: {', '.join(str(v.value) for v in x.values)}"
+            for n, x in s.param.items()
+        },
+        "pay_as": {x.id: f"{x.note} → {x.pay_as} × {x.share}" for x in p.pay_as.values()},
+    }
+
+
+def check(name: str | Path) -> list[Finding]:
+    """Load a scheme or policy and list its oddities.
+
+    Raises
+    ------
+    SchemeNotFound, TableError, PolicyError : it does not load at all.
+    """
+    if is_policy(name):
+        return list(_check_policy(load_policy(name)))
+    scheme = load_scheme(name)
+    return [f for part in (_shadowed, _outside_mdc, _sets, _variables, _codes) for f in part(scheme)]
+
+
+def _shadowed(s: Scheme) -> Iterator[Finding]:
+    """Find DRG and ADRG rows behind one that always holds."""
+    for table, rows in (("adrg.csv", s.adrgs), ("drg.csv", s.drgs)):
+        closed: dict[int, Row] = {}
+        for row in rows:
+            if row.parent in closed:
+                by = closed[row.parent]
+                message = f"{row.code} is never reached: {by.code} (line {by.line}) always holds"
+                yield Finding("L101", f"{table}:{row.line}", message)
+            elif row.rule == Const(True):
+                closed[row.parent] = row
+
+
+def _outside_mdc(s: Scheme) -> Iterator[Finding]:
+    """Find principal diagnoses of an ADRG that its MDC does not take."""
+    for row in s.adrgs:
+        mdc = s.mdcs[row.parent].rule
+        if not (isinstance(mdc, Member) and mdc.vars == ("ZYZD",) and not mdc.negated):
+            continue
+        taken = frozenset[str]().union(*(s.set_codes[n] for n in mdc.sets))
+        for a in atoms(row.rule):
+            if isinstance(a, Member) and a.vars == ("ZYZD",) and not a.negated:
+                lost = frozenset[str]().union(*(s.set_codes[n] for n in a.sets)) - taken
+                if lost:
+                    message = f"{row.code}: {len(lost)} diagnoses are not in its MDC's list"
+                    yield Finding("L102", f"adrg.csv:{row.line}", f"{message}, as {min(lost)}")
+
+
+def _sets(s: Scheme) -> Iterator[Finding]:
+    used = {name for row in (*s.mdcs, *s.adrgs, *s.drgs) for name in sets_of(row.rule)}
+    for name in sorted(s.sets.keys() - used):
+        yield Finding("L103", "sets.csv", f"set {name} is used by no rule")
+    for note in s.notes:
+        yield Finding("L104", "scheme.toml", note)
+
+
+def _variables(s: Scheme) -> Iterator[Finding]:
+    used = {
+        a.var
+        for row in (*s.mdcs, *s.adrgs, *s.drgs)
+        for a in atoms(row.rule)
+        if isinstance(a, Compare)
+    }
+    extra = (used & (NUMBER_VARIABLES.keys() | TEXT_VARIABLES.keys())) - BASE_VARIABLES
+    if extra != set(s.settings.extra_variables):
+        message = f"extra_variables says {s.settings.extra_variables}, the rules use {sorted(extra)}"
+        yield Finding("L105", "scheme.toml", message)
+
+
+def _codes(s: Scheme) -> Iterator[Finding]:
+    for code in sorted(s.mcc.keys() & s.cc.keys()):
+        yield Finding("L106", "cc.csv", f"{code} is MCC and CC; each has its own exclusion")
+    for d in s.drgs:
+        if d.code == s.adrgs[d.parent].code and s.row_status[d.parent] == 0:
+            yield Finding("L107", f"drg.csv:{d.line}", f"{d.code} is a bare ADRG as group")
+
+
+def _check_policy(p: Policy) -> Iterator[Finding]:
+    """Find weights that are placeholders or missing, and parameters with gaps between their dates."""
+    for file, table in p.tables.items():
+        blank = [g for g, r in table.items() if r.weight is None]
+        if blank:
+            message = f"{len(blank)} groups without a weight are paid by status_pay.not_covered"
+            yield Finding("L201", file, f"{message}, as {blank[0]}")
+        ones = [g for g, r in table.items() if r.weight == 1]
+        if len(ones) > 5:
+            yield Finding("L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}")
+    for name, parameter in p.settings.param.items():
+        ends = sorted((v.to, v.from_) for v in parameter.values if v.to)
+        starts = {v.from_.toordinal() for v in parameter.values}
+        for end, _ in ends[:-1]:
+            if end.toordinal() + 1 not in starts:
+                yield Finding("L203", f"param.{name}", f"no value begins the day after {end}")
