@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper import _chunks
+from grouper._arrow import Array, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import Reason, Scheme
@@ -38,8 +39,6 @@ from grouper.tables._types import (
     Warn,
 )
 from grouper.tables._vocabulary import Vocabulary
-
-Array: TypeAlias = Any  # a pyarrow array: pyarrow ships no types
 
 OLDEST = 150
 NUMBERS = {
@@ -320,15 +319,6 @@ def _encode_strings(
         mapped += int(times[by_map[index]].sum())
         counts[f"{name}: normalised"] += int(times[normalised[index]].sum())
     counts[f"{name}: mapped"] += mapped
-
-
-def text_array(column: Array) -> Array:
-    """Return strings as one plain `string` array."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if isinstance(column, pa.ChunkedArray):  # combine_chunks of no chunk
-        column = pa.array([], column.type)
-    return column if column.type == pa.string() else column.cast(pa.string())
 
 
 def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grouper import _chunks
+from grouper._arrow import labels, text_array
 from grouper._cases import CaseBatch, encode
 from grouper.kernels.drg import group_drg
 from grouper.tables import Reason, Scheme, Severity, Status, Warn, load_scheme
@@ -82,19 +83,19 @@ class GroupedBatch:
         adrg = [r.code.split("#")[0] for r in s.adrgs]
         rules = [f"{self._branch(d.parent)}drg.csv:{d.line}" for d in s.drgs]
         columns = [
-            _text(self.table["case_id"]),
-            _named(a.status, [x.name.lower() for x in Status], pa.int8()),
-            _named(a.mdc, [r.code for r in s.mdcs]),
-            _named(a.adrg, adrg),
-            _named(a.drg, [r.code for r in s.drgs]),
-            _named(a.drg, [r.name or s.adrgs[r.parent].name for r in s.drgs]),
-            _named(a.severity - 1, [x.name.lower() for x in Severity if x], pa.int8()),
-            _named(a.drg, rules),
+            text_array(self.table["case_id"]),
+            labels(a.status, [x.name.lower() for x in Status], pa.int8()),
+            labels(a.mdc, [r.code for r in s.mdcs]),
+            labels(a.adrg, adrg),
+            labels(a.drg, [r.code for r in s.drgs]),
+            labels(a.drg, [r.name or s.adrgs[r.parent].name for r in s.drgs]),
+            labels(a.severity - 1, [x.name.lower() for x in Severity if x], pa.int8()),
+            labels(a.drg, rules),
             pa.nulls(len(self), RESULT.field("decided_by").type),
-            _named(a.reason.astype(np.int8) - 1, [x.name.lower() for x in Reason if x], pa.int8()),
+            labels(a.reason.astype(np.int8) - 1, [x.name.lower() for x in Reason if x], pa.int8()),
             _warning_lists(a.warn),
-            _named(np.zeros(len(self), np.int8), [s.id], pa.int8()),
-            _named(np.zeros(len(self), np.int8), [s.fingerprint], pa.int8()),
+            labels(np.zeros(len(self), np.int8), [s.id], pa.int8()),
+            labels(np.zeros(len(self), np.int8), [s.fingerprint], pa.int8()),
         ]
         return pa.table(columns, schema=RESULT)
 
@@ -192,17 +193,6 @@ def _from_dicts(cases: Sequence[Mapping[str, Any]]) -> pa.Table:
     for name in names or CASE_TYPES:
         columns[name] = pa.array([c.get(name) for c in cases], CASE_TYPES.get(name))
     return pa.table(columns)
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column if column.type == pa.string() else column.cast(pa.string())
-
-
-def _named(index: Any, names: Sequence[str], kind: pa.DataType | None = None) -> pa.Array:
-    """Return a dictionary column; a negative index is null."""
-    known = pa.array(names, pa.string())
-    indices = pa.array(index, kind or pa.int32(), mask=index < 0 if (index < 0).any() else None)
-    return pa.DictionaryArray.from_arrays(indices, known)
 
 
 def _warning_lists(warn: Any) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from grouper._cases import text_array
+from grouper._arrow import text_array
 from grouper._grouping import GroupedBatch
 from grouper.errors import CaseSchemaError, SettlementError
 from grouper.tables._policy import Policy

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grouper import _chunks
+from grouper._arrow import decimals, labels
 from grouper._closing import Closed, Closing, Unit
 from grouper._grouping import RESULT, GroupedBatch
 from grouper._ledger_rows import Rows, read_rows
@@ -263,28 +264,28 @@ class _Priced:
         factors = [p.coefficient for p in k.prices]
         table = r.table.select([c for c in RESULT.names if c in r.table.schema.names])
         columns: dict[str, Any] = {
-            "hospital_id": _labels(r.hospital.index, r.hospital.distinct),
-            "insurance": _labels(r.insurance.index, r.insurance.distinct),
-            "pool_id": _labels(self.pool, names),
+            "hospital_id": labels(r.hospital.index, r.hospital.distinct),
+            "insurance": labels(r.insurance.index, r.insurance.distinct),
+            "pool_id": labels(self.pool, names),
             "settlement_month": _months(r.day),
-            "family": _labels(np.zeros(len(r), np.int32), ["ordinary"]),
-            "pay_as": _labels(k.index, [g.name for g in k.groups]),
+            "family": labels(np.zeros(len(r), np.int32), ["ordinary"]),
+            "pay_as": labels(k.index, [g.name for g in k.groups]),
             "weight_or_score": _decimals(weights, k.index),
             "total_cost_fen": pa.array(r.cost, mask=r.cost < 0),
             "carve_out_fen": pa.array(r.carve_out),
             "unreasonable_fen": pa.array(r.unreasonable),
             "benchmark_fen": self._benchmark(),
-            "ratio": _scaled(self.ratio, 4, self.ratio < 0),
+            "ratio": decimals(self.ratio, 4, self.ratio < 0),
             "band": self._bands(),
             "hospital_factor": _decimals(factors, k.index),
-            "aux_factor": _scaled(np.full(len(r), 1, np.int64), 0, None),
-            "special_factor": _scaled(np.full(len(r), 1, np.int64), 0, None),
+            "aux_factor": decimals(np.full(len(r), 1, np.int64), 0, None),
+            "special_factor": decimals(np.full(len(r), 1, np.int64), 0, None),
             "final_score": self._score(),
             "standard_fen": pa.array(self.closing.standard),
             "booked_fund_fen": pa.array(r.booked),
             "other_payers_fen": pa.array(r.others),
             "patient_fen": pa.array(r.patient),
-            "fund_form": _labels(
+            "fund_form": labels(
                 np.zeros(len(r), np.int32), [self.policy.settings.method.fund_form]
             ),
             "pay_fen": pa.array(self.closing.pay),
@@ -299,12 +300,12 @@ class _Priced:
         return pa.array(each, mask=each == 0)
 
     def _bands(self) -> pa.Array:
-        return _labels(self.band.astype(np.int32) - 1, [b.name.lower() for b in Band if b])
+        return labels(self.band.astype(np.int32) - 1, [b.name.lower() for b in Band if b])
 
     def _score(self) -> pa.Array:
         """Return the claim: a score under points, the price in yuan under a rate."""
         m = self.policy.settings.method
-        return _scaled(self.claim, m.score_decimals if m.kind == "point" else 2, None)
+        return decimals(self.claim, m.score_decimals if m.kind == "point" else 2, None)
 
     def band_counts(self) -> dict[str, int]:
         """Count cases by band."""
@@ -395,38 +396,17 @@ _POOLS = pa.schema(
 )
 
 
-def _labels(index: Any, names: Sequence[str]) -> pa.Array:
-    """Return a dictionary column, distinct names once; a negative index is null."""
-    distinct = list(dict.fromkeys(names))
-    place = {name: k for k, name in enumerate(distinct)}
-    fold = np.array([place[name] for name in names] or [0], np.int32)
-    indices = pa.array(fold[np.maximum(index, 0)], mask=index < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(distinct, pa.string()))
-
-
 def _months(day: I32) -> pa.Array:
     months = np.asarray(day, "datetime64[D]").astype("datetime64[M]")
     distinct, inverse = np.unique(months, return_inverse=True)
-    return _labels(inverse, [str(m) for m in distinct])
-
-
-def _scaled(units: I64, scale: int, blank: Any) -> pa.Array:
-    """Return whole units of 10^-scale as a decimal column, exactly."""
-    wide = np.empty((len(units), 2), np.int64)
-    wide[:, 0], wide[:, 1] = units, units >> 63
-    filled = pa.Array.from_buffers(
-        pa.decimal128(19, scale), len(units), [None, pa.py_buffer(np.ascontiguousarray(wide))]
-    )
-    if blank is None or not blank.any():
-        return filled
-    return pc.if_else(pa.array(~blank), filled, pa.scalar(None, filled.type))
+    return labels(inverse, [str(m) for m in distinct])
 
 
 def _decimals(values: Sequence[Fraction], index: I32) -> pa.Array:
     """Return exact decimals by index; the scale is the largest any of them needs (at most 12)."""
     scale = next((s for s in range(13) if all((v * 10**s).denominator == 1 for v in values)), 12)
     units = np.array([round(v * 10**scale) for v in values] or [0], np.int64)
-    return _scaled(units[index], scale, None)
+    return decimals(units[index], scale, None)
 
 
 def _date(day: Any) -> date:

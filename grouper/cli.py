@@ -233,7 +233,9 @@ def demo(
     """
     from grouper import _demo
 
-    facts = _demo.make(Path(output), n, scheme, seed, method, threads, lang or _language())
+    facts = _demo.make(
+        Path(output), n, scheme, seed, method, threads, lang or _language(), _step
+    )
     _print(facts, as_json)
     return 0
 

@@ -47,7 +47,7 @@ FAR = 2**31 - 1
 
 MEAN_COST_FEN = 900_000
 SIGMA_GROUPS, SIGMA_HOSPITALS, SIGMA_COST = 0.72, 0.28, 0.635  # of log cost
-SIGMA_LOS_GROUPS, SIGMA_LOS, MEDIAN_LOS, LONGEST = 0.55, 0.73, 3.2, 180  # of log days; days
+SIGMA_LOS_GROUPS, SIGMA_LOS, MEDIAN_LOS, LONGEST = 0.56, 0.74, 3.2, 180  # of log days; days
 SIGMA_SIZES, SHARE_CAP = 2.15, 0.035  # of log row size; a share of the cases that none comes near
 LEVELS = (0.54, 0.28, 0.18)  # share of none, CC, MCC; the next four go by it
 STEP = np.array([0.0, 0.40, 0.95])  # log cost
@@ -644,11 +644,11 @@ def hostile_cases(seed: int = 1) -> pa.Table:
     A few hundred cases with list<string> codes. `group` accepts the table; no row raises.
     """
     scheme = load_scheme("chs-drg-1.1")
-    faults = _faults(scheme) * REPEATS
+    faults, spare = _faults(scheme) * REPEATS, max(scheme.vocabulary(PROCEDURES).ids)
     cases = make_region(2 * len(faults), scheme=scheme, seed=seed).cases
     rows = cases.to_pylist()
     for row, fault in zip(rows[1::2], faults, strict=True):
-        row |= {c: x(row[c]) if callable(x) else x for c, x in fault.items()}
+        row |= {c: x(row[c] or [spare]) if callable(x) else x for c, x in fault.items()}
     return pa.table(
         {c: pa.array([r[c] for r in rows], BY_NAME[c].arrow) for c in cases.schema.names}
     )
@@ -669,7 +669,7 @@ def _faults(scheme: Scheme) -> list[dict[str, Any]]:
         *({c: x} for c in both for x in ([], None, [None], ["", ""])),
         *({c: lambda codes, x=x: [x, *codes[1:]]} for c in both for x in odd),
         *({c: lambda codes, x=x: [*codes, x]} for c in both for x in odd),
-        *({c: lambda codes: [x.lower() for x in codes]} for c in both),
+        *({c: lambda codes: [x.swapcase() for x in codes]} for c in both),
         *({c: lambda codes: [x.translate(FULL_WIDTH) for x in codes]} for c in both),
         *({c: lambda codes: codes + codes} for c in both),
         *({"diagnoses": lambda codes, x=x: [codes[0], *x]} for x in (ODD_CODES, many)),

@@ -11,16 +11,15 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-Key = TypeVar("Key", bound=Hashable)
 Table = Mapping[str, Any]  # a table of the TOML file, or one case or hospital row
 
 FEN = {"fen": Fraction(1), "yuan": Fraction(100), "万元": Fraction(1_000_000)}
@@ -264,7 +263,7 @@ class NaivePolicy:
         def rank(v: Table) -> tuple[int, date]:
             return sum(s in v for s in SELECTORS), v["from"]
 
-        best = max(fit, key=rank)
+        best: Table = max(fit, key=rank)
         if sum(rank(v) == rank(best) for v in fit) > 1:
             raise Refused(f"{name}: two values fit equally on {day}")
         return best
@@ -567,7 +566,10 @@ class Unit:
         self.pay |= pay
 
     def divided(self, amount: int, cases: list[Case], by: Mapping[str, int]) -> dict[str, int]:
-        return apportion_twice(amount, grouped(cases, lambda c: c.hospital, by))
+        claims: dict[str, dict[str, int]] = defaultdict(dict)
+        for c in cases:
+            claims[c.hospital][c.id] = by[c.id]
+        return apportion_twice(amount, claims)
 
     # ------------------------------------------------------------------------ fund forms
 
@@ -646,13 +648,3 @@ def booked_to_cost(cases: Iterable[Case]) -> Fraction:
     for c in cases:
         booked, cost = booked + c.booked, cost + c.total
     return Fraction(booked, cost) if cost else Fraction(0)
-
-
-def grouped(
-    cases: Iterable[Case], key: Callable[[Case], Key], numbers: Mapping[str, int]
-) -> dict[Key, dict[str, int]]:
-    """The cases' numbers by case id, under the key of each case."""
-    found: dict[Key, dict[str, int]] = defaultdict(dict)
-    for c in cases:
-        found[key(c)][c.id] = numbers[c.id]
-    return found

@@ -1,0 +1,47 @@
+"""Small bridges between NumPy and Arrow that results are built with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any  # a pyarrow array: pyarrow ships no types
+
+
+def text_array(column: Array) -> Array:
+    """Return strings as one plain `string` array."""
+    if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks == 1:
+            column = column.chunk(0)
+        else:
+            column = column.combine_chunks() if column.num_chunks else pa.array([], column.type)
+    return column if column.type == pa.string() else column.cast(pa.string())
+
+
+def labels(index: Any, names: Sequence[str], kind: pa.DataType | None = None) -> Array:
+    """Return a dictionary column; equal names are one entry, a negative index is null."""
+    distinct = list(dict.fromkeys(names))
+    place = {name: k for k, name in enumerate(distinct)}
+    fold = np.array([place[name] for name in names] or [0], np.int32)
+    blank = index < 0
+    indices = pa.array(
+        fold[np.maximum(index, 0)], pa.int32(), mask=blank if blank.any() else None
+    ).cast(kind or pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, pa.array(distinct, pa.string()))
+
+
+def decimals(units: NDArray[np.int64], scale: int, blank: Any = None) -> Array:
+    """Return whole units of 10^-scale as a decimal column, exactly; `blank` marks nulls."""
+    wide = np.empty((len(units), 2), np.int64)
+    wide[:, 0], wide[:, 1] = units, units >> 63
+    filled = pa.Array.from_buffers(
+        pa.decimal128(19, scale), len(units), [None, pa.py_buffer(np.ascontiguousarray(wide))]
+    )
+    if blank is None or not blank.any():
+        return filled
+    return pc.if_else(pa.array(~blank), filled, pa.scalar(None, filled.type))

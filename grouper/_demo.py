@@ -1,0 +1,256 @@
+"""The demo: a synthetic region-year, its inputs as files, one run on them, and a report to read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grouper import _runs
+from grouper._arrow import decimals
+from grouper.errors import CaseFileError
+from grouper.io import read_run, write_table
+from grouper.testing import Region, make_region
+
+POLICY = """\
+id = "demo-{method}"
+title = "Demo region: {title}"
+standing = "invented"
+source = "synthetic region"
+
+[[scheme]]
+id = "{scheme}"
+from = {year}-01-01
+by = "discharge"
+source = "synthetic region"
+
+[method]
+{form}
+source = "synthetic region"
+
+[funds]
+booked = ["fund_paid_fen"]
+hospital_borne = ["hospital_borne_fen"]
+source = "synthetic region"
+
+[[pool]]
+id = "employee"
+insurance = ["310"]
+
+[[pool]]
+id = "resident"
+insurance = ["390"]
+
+[[weights]]
+file = "weights.csv"
+from = {year}-01-01
+source = "the weights that the costs were drawn with"
+
+[benchmark]
+kind = "mean"
+source = "mean cost of the group"
+
+[[low]]
+edge = 0.4
+pay = "{low}"
+from = {year}-01-01
+source = "invented"
+
+[[high]]
+edge = 3
+weight_below = 2
+pay = "excess"
+share = 0.8
+from = {year}-01-01
+source = "invented"
+
+[[high]]
+edge = 2
+weight_from = 2
+pay = "excess"
+share = 0.8
+from = {year}-01-01
+source = "invented"
+
+[status_pay]
+ambiguous = {{ rule = "weight", value = 0.5, source = "invented" }}
+ungrouped = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
+not_covered = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
+rejected = {{ rule = "zero", source = "invented" }}
+
+[param.base_rate]
+name_zh = "费率"
+unit = "fen per 1.0000 RW"
+values = [{{ from = {year}-01-01, value = {mean}, source = "mean cost of the region" }}]
+
+[param.overall_mean]
+name_zh = "全部病例次均费用"
+unit = "fen"
+values = [{{ from = {year}-01-01, value = {mean}, source = "mean cost of the region" }}]
+
+[param.coefficient]
+name_zh = "等级系数"
+unit = "ratio"
+values = [
+    {{ from = {year}-01-01, value = 1.10, level = "三级", source = "invented" }},
+    {{ from = {year}-01-01, value = 0.95, level = "二级", source = "invented" }},
+    {{ from = {year}-01-01, value = 0.80, level = "一级", source = "invented" }},
+]
+
+[param.fund]
+name_zh = "统筹基金年度预算"
+unit = "fen"
+values = [
+    {{ from = {year}-01-01, to = {year}-12-31, value = {employee}, pool = "employee", source = "invented" }},
+    {{ from = {year}-01-01, to = {year}-12-31, value = {resident}, pool = "resident", source = "invented" }},
+]
+"""
+
+METHODS = {
+    "point": ("point method, difference form", 'kind = "point"\nfund_form = "difference"', "ratio"),
+    "rate": (
+        "fixed rate, difference form",
+        'kind = "rate"\nrate = "fixed"\nfund_form = "difference"',
+        "cost",
+    ),
+}
+YEAR = 2025
+
+
+def make(
+    output: Path,
+    n: int,
+    scheme: str,
+    seed: int,
+    method: str,
+    threads: int | None,
+    lang: str,
+    step: _runs.Step = _runs.quiet,
+) -> dict[str, Any]:
+    """Make the demo folder, whole or not at all; return the facts of its run.
+
+    Raises
+    ------
+    CaseFileError : the folder holds something that is not an earlier demo.
+    """
+    output = output.resolve()
+    known = (output / "run" / "manifest.json").is_file()
+    if output.exists() and not known and (output.is_file() or any(output.iterdir())):
+        raise CaseFileError("holds other files; name a new folder", file=output.name)
+    region: Region = step(
+        "drawing", lambda: make_region(n, scheme=scheme, seed=seed, year=YEAR, threads=threads)
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
+    try:
+        _write_inputs(region, work, scheme, method)
+        grouped, facts = _runs.group_files(str(work / "cases.parquet"), scheme, threads=threads, step=step)
+        hospitals = str(work / "hospitals.csv")
+        policy, run = str(work / "policy"), work / "run"
+        paid = _runs.pay(grouped, policy, hospitals, run, facts, threads, step)
+        report = _report(read_run(run).tables, facts, paid, lang)
+        (work / "report.md").write_text(report, "utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        work.chmod(0o755)
+        work.rename(output)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return {**facts, **paid, "output": str(output), "report": str(output / "report.md")}
+
+
+def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> None:
+    """Write cases, hospitals and the policy as a user would bring them."""
+    write_table(region.cases, folder / "cases.parquet")
+    write_table(region.hospitals, folder / "hospitals.csv")
+    policy = folder / "policy"
+    policy.mkdir()
+    means = decimals(region.weights["mean_cost_fen"].to_numpy(), 2)
+    weights = region.weights.drop_columns(["mean_cost_fen"]).append_column("mean_cost", means)
+    write_table(weights, policy / "weights.csv")
+    title, form, low = METHODS[method]
+    text = POLICY.format(
+        method=method,
+        title=title,
+        form=form,
+        low=low,
+        scheme=Path(scheme).name,
+        year=YEAR,
+        mean=round(pc.mean(region.cases["total_cost_fen"]).as_py()),
+        employee=region.funds["310"],
+        resident=region.funds["390"],
+    )
+    (policy / "policy.toml").write_text(text, "utf-8")
+
+
+_WORDS = {
+    "zh": {
+        "title": "模拟统筹区年度报告",
+        "cases": "病例与入组",
+        "pools": "基金与结算（元）",
+        "hospitals": "医疗机构（按支付额）",
+        "groups": "病例最多的病组",
+        "bands": "费用偏差",
+        "proof": "每个基金池收支相符：基金 = 支付 + 差额 + 未分配。",
+    },
+    "en": {
+        "title": "A synthetic region's year",
+        "cases": "Cases and grouping",
+        "pools": "Funds and payments (yuan)",
+        "hospitals": "Hospitals by payment",
+        "groups": "Groups with most cases",
+        "bands": "Cost bands",
+        "proof": "Every pool closes: fund = pay + balance + undistributed.",
+    },
+}
+
+
+def _report(
+    tables: Mapping[str, pa.Table], facts: Mapping[str, Any], paid: Mapping[str, Any], lang: str
+) -> str:
+    """Write the report as Markdown."""
+    w = _WORDS[lang]
+    cases = tables["cases"]
+    status = [{"status": k, "cases": f"{v:,}"} for k, v in facts["status"].items()]
+    bands = [{"band": k, "cases": f"{v:,}"} for k, v in paid["bands"].items()]
+    pools = [_yuan(r) for r in tables["pools"].to_pylist()]
+    hospitals = tables["hospitals"].sort_by([("pay_fen", "descending")]).slice(0, 15)
+    counted = cases.group_by(["group", "group_name"]).aggregate(
+        [("case_id", "count"), ("total_cost_fen", "sum"), ("pay_fen", "sum")]
+    )
+    top = counted.sort_by([("case_id_count", "descending")]).slice(0, 10)
+    return "\n\n".join(
+        [
+            f"# {w['title']}",
+            f"## {w['cases']}\n\n{_markdown(status)}",
+            f"## {w['bands']}\n\n{_markdown(bands)}",
+            f"## {w['pools']}\n\n{_markdown(pools)}\n\n{w['proof']}",
+            f"## {w['hospitals']}\n\n{_markdown([_yuan(r) for r in hospitals.to_pylist()])}",
+            f"## {w['groups']}\n\n{_markdown([_yuan(r) for r in top.to_pylist()])}",
+        ]
+    ) + "\n"
+
+
+def _yuan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn fen into yuan for reading, by the digits."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if "_fen" in name and value is not None:
+            sign, units = "-" if value < 0 else "", abs(value)
+            found[name.replace("_fen", "")] = f"{sign}{units // 100:,}.{units % 100:02d}"
+        elif name not in ("entries_fen", "fund_form", "claims"):
+            found[name] = f"{value:,}" if isinstance(value, int) else value
+    return found
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "—"
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines += ["| " + " | ".join(str("" if v is None else v) for v in r.values()) + " |" for r in rows]
+    return "\n".join(lines)
