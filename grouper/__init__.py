@@ -53,7 +53,49 @@ _HOME = {
     "write_table": "io",
 }
 
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605  # sorted and tested
+__all__ = [
+    "CaseBatch",
+    "CaseFileError",
+    "CaseSchemaError",
+    "CaseTable",
+    "ColumnMap",
+    "ConservationError",
+    "GroupedBatch",
+    "GrouperError",
+    "Policy",
+    "PolicyError",
+    "Reason",
+    "RuleError",
+    "Scheme",
+    "SchemeNotFound",
+    "Settlement",
+    "SettlementError",
+    "Severity",
+    "Standard",
+    "Status",
+    "TableError",
+    "Trace",
+    "Warn",
+    "__version__",
+    "content_hash",
+    "encode",
+    "explain",
+    "group",
+    "group_encoded",
+    "load_map",
+    "load_policy",
+    "load_scheme",
+    "policy_ids",
+    "read_cases",
+    "read_grouped",
+    "read_hospitals",
+    "read_run",
+    "scheme_ids",
+    "settle",
+    "standard",
+    "write_run",
+    "write_table",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -74,6 +116,7 @@ if TYPE_CHECKING:
     from grouper._grouping import GroupedBatch, group, group_encoded
     from grouper._pricing import Standard, standard
     from grouper._settlement import Settlement, settle
+    from grouper._tables_in import read_grouped, read_hospitals
     from grouper.errors import (
         CaseFileError,
         CaseSchemaError,
@@ -85,7 +128,6 @@ if TYPE_CHECKING:
         SettlementError,
         TableError,
     )
-    from grouper._tables_in import read_grouped, read_hospitals
     from grouper.io import (
         CaseTable,
         ColumnMap,

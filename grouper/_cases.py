@@ -35,7 +35,6 @@ from grouper.tables._types import (
     UNKNOWN_CODE,
     CaseArrays,
     Fact,
-    Side,
     Warn,
 )
 from grouper.tables._vocabulary import Vocabulary
@@ -123,8 +122,8 @@ def _check_schema(schema: pa.Schema) -> None:
             if name in schema.names and not fits(kind := schema.field(name).type):
                 faults.append(f"column {name!r} is {kind}, not {wanted}")
     if faults:
-        names = ", ".join(schema.names)
-        raise CaseSchemaError([*faults, f"the table has the columns: {names}"])
+        given = ", ".join(schema.names)
+        raise CaseSchemaError([*faults, f"the table has the columns: {given}"])
 
 
 def _is_text(kind: pa.DataType) -> bool:

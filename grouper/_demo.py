@@ -149,7 +149,9 @@ def make(
     work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     try:
         _write_inputs(region, work, scheme, method)
-        grouped, facts = _runs.group_files(str(work / "cases.parquet"), scheme, threads=threads, step=step)
+        grouped, facts = _runs.group_files(
+            str(work / "cases.parquet"), scheme, threads=threads, step=step
+        )
         hospitals = str(work / "hospitals.csv")
         policy, run = str(work / "policy"), work / "run"
         paid = _runs.pay(grouped, policy, hospitals, run, facts, threads, step)
@@ -224,16 +226,19 @@ def _report(
         [("case_id", "count"), ("total_cost_fen", "sum"), ("pay_fen", "sum")]
     )
     top = counted.sort_by([("case_id_count", "descending")]).slice(0, 10)
-    return "\n\n".join(
-        [
-            f"# {w['title']}",
-            f"## {w['cases']}\n\n{_markdown(status)}",
-            f"## {w['bands']}\n\n{_markdown(bands)}",
-            f"## {w['pools']}\n\n{_markdown(pools)}\n\n{w['proof']}",
-            f"## {w['hospitals']}\n\n{_markdown([_yuan(r) for r in hospitals.to_pylist()])}",
-            f"## {w['groups']}\n\n{_markdown([_yuan(r) for r in top.to_pylist()])}",
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {w['title']}",
+                f"## {w['cases']}\n\n{_markdown(status)}",
+                f"## {w['bands']}\n\n{_markdown(bands)}",
+                f"## {w['pools']}\n\n{_markdown(pools)}\n\n{w['proof']}",
+                f"## {w['hospitals']}\n\n{_markdown([_yuan(r) for r in hospitals.to_pylist()])}",
+                f"## {w['groups']}\n\n{_markdown([_yuan(r) for r in top.to_pylist()])}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _yuan(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,5 +257,7 @@ def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "—"
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(str("" if v is None else v) for v in r.values()) + " |" for r in rows]
+    lines += [
+        "| " + " | ".join(str("" if v is None else v) for v in r.values()) + " |" for r in rows
+    ]
     return "\n".join(lines)

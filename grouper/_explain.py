@@ -158,9 +158,7 @@ class _Tracer:
                 role = "principal" if k == 0 else "other"
                 name = (names or {}).get(code, "")
                 is_grey = known and code in (grey or ())
-                self.code_traces.append(
-                    CodeTrace(column, given, code, name, known, is_grey, role)
-                )
+                self.code_traces.append(CodeTrace(column, given, code, name, known, is_grey, role))
         return found
 
     def _rejection(self) -> str:
@@ -365,7 +363,9 @@ class _Tracer:
         found = []
         for k, drg in self._children(s.drgs, a):
             if k > d:
-                found.append(self._next_group(s.adrgs[a], drg, facts, self._missing(drg.rule, facts)))
+                found.append(
+                    self._next_group(s.adrgs[a], drg, facts, self._missing(drg.rule, facts))
+                )
         for k, adrg in self._children(s.adrgs, s.adrgs[a].parent):
             if k > a:
                 drg = next(r for _, r in self._children(s.drgs, k))
@@ -437,7 +437,9 @@ def _with(row: RuleTrace, children: Sequence[RuleTrace], left_because: str) -> R
 def _compare(given: Any, op: str, value: Any) -> bool:
     if op == "=":
         return bool(given == value)
-    return bool({"<": given < value, "<=": given <= value, ">": given > value, ">=": given >= value}[op])
+    return bool(
+        {"<": given < value, "<=": given <= value, ">": given > value, ">=": given >= value}[op]
+    )
 
 
 _WORDS = {

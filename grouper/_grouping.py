@@ -122,7 +122,8 @@ class GroupedBatch:
 
     def to_pandas(self, *, carry: bool = False) -> pd.DataFrame:
         """Return `to_arrow` as a pandas data frame."""
-        return self.to_arrow(carry=carry).to_pandas()
+        frame: pd.DataFrame = self.to_arrow(carry=carry).to_pandas()
+        return frame
 
 
 def group(

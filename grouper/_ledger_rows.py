@@ -30,7 +30,7 @@ class Texts:
     distinct: list[str]
 
     def __getitem__(self, row: int) -> str:
-        return self.distinct[self.index[row]]
+        return self.distinct[int(self.index[row])]
 
 
 @dataclass(frozen=True)
@@ -277,4 +277,5 @@ def _order(table: pa.Table, hospital: Texts) -> NDArray[np.int64]:
     named = sorted(range(len(hospital.distinct)), key=lambda k: hospital.distinct[k].encode())
     place = np.empty(len(named), np.int64)
     place[named] = np.arange(len(named))
-    return by_id[np.argsort(place[hospital.index[by_id]], kind="stable")]
+    order: I64 = by_id[np.argsort(place[hospital.index[by_id]], kind="stable")]
+    return order

@@ -26,7 +26,7 @@ from grouper._ledger_rows import Rows, read_rows
 from grouper._pricing import PayGroup, Price, Where, pay_group, price
 from grouper.errors import ConservationError, SettlementError
 from grouper.kernels import payment
-from grouper.tables._policy import Policy, load_policy
+from grouper.tables._policy import Policy, Value, load_policy
 from grouper.tables._types import I32, I64, Band, PriceField
 
 EPOCH = 719_163
@@ -149,7 +149,8 @@ def _units(rows: Rows, policy: Policy) -> tuple[I32, list[Unit]]:
     mixed = pool[rows.order].astype(np.int64) * width + rows.day[rows.order]
     distinct, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
     number: dict[tuple[str, date, date | None], int] = {}
-    units, unit_of = [], np.zeros(len(distinct), np.int32)
+    units: list[tuple[str, Value, int]] = []
+    unit_of = np.zeros(len(distinct), np.int32)
     for k, f in enumerate(first):
         row = rows.order[f]
         name, day = pools[pool[row]].id, _date(rows.day[row])
@@ -197,7 +198,7 @@ def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
     """Find the distinct (status, group, note, level, insurance, pool, period, hospital)."""
     narrowed = any(v.hospital for p in policy.settings.param.values() for v in p.values)
     breaks = np.array([d.toordinal() - EPOCH for d in policy.breaks], np.int64)
-    parts = [
+    parts: list[tuple[Any, int]] = [
         (rows.status.index, len(rows.status.distinct)),
         (rows.group.index, len(rows.group.distinct)),
         (rows.note.index, len(rows.note.distinct)),

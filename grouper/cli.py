@@ -75,7 +75,9 @@ def cli() -> None:
 @cli.command()
 @CASES
 @SCHEME
-@click.option("-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only.")
+@click.option(
+    "-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only."
+)
 @COLUMNS
 @CODES
 @STRICT
@@ -207,9 +209,7 @@ def explain(
 @click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
 @click.option("--scheme", default="chs-drg-1.1", show_default=True, metavar="ID|PATH")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option(
-    "--method", type=click.Choice(["point", "rate"]), default="point", show_default=True
-)
+@click.option("--method", type=click.Choice(["point", "rate"]), default="point", show_default=True)
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to make.")
 @THREADS
 @LANG
@@ -233,9 +233,7 @@ def demo(
     """
     from grouper import _demo
 
-    facts = _demo.make(
-        Path(output), n, scheme, seed, method, threads, lang or _language(), _step
-    )
+    facts = _demo.make(Path(output), n, scheme, seed, method, threads, lang or _language(), _step)
     _print(facts, as_json)
     return 0
 

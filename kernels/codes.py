@@ -11,7 +11,7 @@ import numpy as np
 
 from grouper.kernels._jit import kernel
 from grouper.tables import _vocabulary
-from grouper.tables._types import BLANK_CODE, I32, REPEATED_CODE, U8, U64, UNKNOWN_CODE
+from grouper.tables._types import BLANK_CODE, I32, REPEATED_CODE, U8, U64, UNKNOWN_CODE, Int
 from grouper.tables._vocabulary import ID_BIAS, ID_SHIFT, MAPPED_SHIFT, MAX_BYTES, META
 
 ZERO, ONE, BYTE = np.uint64(0), np.uint64(1), np.uint64(255)
@@ -26,7 +26,7 @@ hash_words = kernel(inline=True)(_vocabulary.hash_words)
 
 
 @kernel(inline=True)
-def load_word(data: U8, words: U64, at: int, n: int) -> np.uint64:
+def load_word(data: U8, words: U64, at: int, n: int) -> Int:
     """Return bytes at … at+n-1 (n > 0, at most 8 are taken) as a little-endian word."""
     k = at >> 3
     if k + 1 < len(words):
@@ -44,7 +44,7 @@ def load_word(data: U8, words: U64, at: int, n: int) -> np.uint64:
 
 
 @kernel(inline=True)
-def find_code(data: U8, words: U64, at: int, n: int, table: U64, mask: int) -> int:
+def find_code(data: U8, words: U64, at: int, n: int, table: U64, mask: int) -> Int:
     """Return the slot of the code at `at` of `n` bytes, or -1 if it is not in the table."""
     if n > MAX_BYTES:
         return -1
@@ -67,12 +67,13 @@ def find_code(data: U8, words: U64, at: int, n: int, table: U64, mask: int) -> i
 @kernel()
 def encode_strings(
     offsets: I32, data: U8, words: U64, table: U64, mask: int, out: I32, start: int, stop: int
-) -> tuple[int, int]:
+) -> tuple[Int, Int]:
     """Write ids of strings start … stop-1; return (how many were not found, how many mapped).
 
     `table` is that of `Vocabulary.table`.
     """
-    missed, mapped = 0, 0
+    missed: Int = 0
+    mapped: Int = 0
     for k in range(start, stop):
         at = offsets[k]
         n = offsets[k + 1] - at

@@ -14,6 +14,7 @@ from grouper.kernels._jit import kernel
 from grouper.tables._types import (
     ASK,
     BLANK_CODE,
+    GREY_CODE,
     I32,
     MISSING,
     NO_DRG,
@@ -21,11 +22,11 @@ from grouper.tables._types import (
     TRUE,
     U64,
     UNKNOWN_CODE,
-    GREY_CODE,
     CaseArrays,
     DrgArrays,
     Fact,
     GroupArrays,
+    Int,
     Op,
     Option,
     Reason,
@@ -83,7 +84,7 @@ def bit_index(word: np.uint64) -> int:
 @kernel(inline=True)
 def has_bit(words: U64, row: int, bit: int) -> bool:
     """Tell whether bit `bit` of row `row` is set."""
-    return (words[row, bit >> 6] >> np.uint64(bit & 63)) & ONE != ZERO
+    return bool((words[row, bit >> 6] >> np.uint64(bit & 63)) & ONE != ZERO)
 
 
 @kernel(inline=True)
@@ -235,7 +236,7 @@ def pick_drg(
     flags: int,
     c: CaseArrays,
     s: DrgArrays,
-) -> int:
+) -> Int:
     """Return the first DRG of an ADRG row whose rule holds, or NO_DRG."""
     drg = s.row_pick[row, flags]
     if drg != ASK:

@@ -74,7 +74,7 @@ class AdrgRow:
 
 
 def merged_sets(rules: Iterable[Rule]) -> dict[tuple[str, ...], int]:
-    """Number every union of sets that some atom tests: (names, sorted) -> member bit."""
+    """Return the member bit of every union of sets (names, sorted) that some atom tests."""
     bits: dict[tuple[str, ...], int] = {}
     for rule in rules:
         for atom in atoms(rule):
@@ -119,14 +119,13 @@ class Program:
                 return self._member(rule, on_true, on_false)
             case Count():
                 bit, n = self.bits[_plain(rule)], rule.value
-                test = (Op.COUNT, sides_of(rule.vars), bit, _OPS[rule.op], n)
-                return self._node(test, on_true, on_false)
+                counted = (Op.COUNT, sides_of(rule.vars), bit, _OPS[rule.op], n)
+                return self._node(counted, on_true, on_false)
             case Compare(var=var, op=op, value=value):
                 if isinstance(value, str):
-                    test = (Op.EQ, TEXT_VARIABLES[var], 0, 0, self.literals[value])
-                else:
-                    test = (_OPS[op], NUMBER_VARIABLES[var], 0, 0, value)
-                return self._node(test, on_true, on_false)
+                    index = self.literals[value]
+                    return self._node((Op.EQ, TEXT_VARIABLES[var], 0, 0, index), on_true, on_false)
+                return self._node((_OPS[op], NUMBER_VARIABLES[var], 0, 0, value), on_true, on_false)
 
     def _member(self, atom: Member, on_true: int, on_false: int) -> int:
         entry = on_false

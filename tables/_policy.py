@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -397,7 +397,7 @@ def decimal(text: str, file: str, row: int) -> Fraction | None:
 
 
 def _check(policy: Policy, file: str) -> None:
-    """Refuse contradictions: a fund form with another's point value, a benchmark in a circle …"""
+    """Refuse contradictions: a fund form with another's point value, a benchmark in a circle."""
     s, m, faults = policy.settings, policy.settings.method, []
     if m.fund_form == "in_scope" and m.kind != "rate":
         faults.append("method: in_scope is a form of the rate method; it has no point value")

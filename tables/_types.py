@@ -6,7 +6,7 @@ A change here changes every compiled kernel, so this file is part of the kernel 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ I32 = NDArray[np.int32]
 U32 = NDArray[np.uint32]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
+
+Int: TypeAlias = Any
+"""An integer inside a kernel: Python's or NumPy's."""
 
 MISSING = -(2**31)
 """A fact that is not known (缺失): every comparison with it is false."""

@@ -89,8 +89,8 @@ class Vocabulary:
         words = raw.view("<u8").astype(np.uint64)
         home = (hash_words(words[:, 0], words[:, 1]) & np.uint64(self.mask)).astype(np.int64)
         order = np.argsort(home, kind="stable")
-        k = np.arange(len(texts))
-        slot = np.maximum.accumulate(home[order] - k) + k if len(texts) else k
+        rank = np.arange(len(texts))
+        slot = np.maximum.accumulate(home[order] - rank) + rank if len(texts) else rank
         table = np.zeros((max([self.mask, *slot[-1:]]) + 2, 4), np.uint64)
         table[slot, :3] = words[order]
         table[slot, META] = meta[order]

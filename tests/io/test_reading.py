@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared import shared
 
 from grouper import _cases, _reading
 from grouper._columns import COLUMNS
 from grouper.errors import CaseFileError, CaseSchemaError
 from grouper.io import CaseTable, ColumnMap, content_hash, load_map, read_cases
-from shared import shared
 
 HEADER = "case_id,sex,age,diagnoses,procedures"
 ROW = "1,1,50,A01.100|B02.200,39.5000"
@@ -55,7 +55,9 @@ def column(cases: CaseTable, name: str) -> list[Any]:
     return list(cases.table[name].to_pylist())
 
 
-def one(name: str, values: list[Any], kind: pa.DataType | None = None) -> tuple[list[Any], CaseTable]:
+def one(
+    name: str, values: list[Any], kind: pa.DataType | None = None
+) -> tuple[list[Any], CaseTable]:
     given_as = name if name != "total_cost" else "total_cost_fen"
     cases = read_cases(small(**{name: pa.array(values, kind)}))
     return column(cases, given_as), cases
@@ -223,7 +225,7 @@ def test_faults_of_several_files_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["casse.csv", "case*.parquet", "sub/cases.csv"])
 def test_a_name_that_matches_nothing_tells_the_nearest(name: str, tmp_path: Path) -> None:
     text_file(tmp_path, HEADER)
-    with pytest.raises(CaseFileError, match=r"no such file; the nearest names there are: cases\.csv"):
+    with pytest.raises(CaseFileError, match=r"the nearest names there are: cases\.csv"):
         read_cases(tmp_path / name)
 
 
@@ -252,7 +254,7 @@ def test_refusals_of_files(tmp_path: Path) -> None:
     refused(b"PK\x03\x04....", "book.csv", r"must end in \.xlsx")
     refused(b"case_id", "book.xlsx", "damaged")
     refused(b"x", "cases.txt", "no known kind; a case file ends in .parquet")
-    refused(f"{HEADER}\n1,\xff\xff".encode("latin-1"), "bytes.csv", "line 2 is not UTF-8 nor GB18030")
+    refused(HEADER.encode() + b"\n1,\xff", "bytes.csv", "line 2 is not UTF-8 nor GB18030")
     (tmp_path / "none").mkdir()
     with pytest.raises(CaseFileError, match="no case files"):
         read_cases(tmp_path / "none")
@@ -276,8 +278,12 @@ def test_zero_rows_of_every_kind() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "counted"),
-    [("utf-8", {}), ("utf-8-sig", {}), ("gb18030", {"files read as GB18030": 1})]
-    + [("utf-16", {"files read as UTF-16": 1})],
+    [
+        ("utf-8", {}),
+        ("utf-8-sig", {}),
+        ("gb18030", {"files read as GB18030": 1}),
+        ("utf-16", {"files read as UTF-16": 1}),
+    ],
 )
 def test_encodings(encoding: str, counted: dict[str, int], tmp_path: Path) -> None:
     text = f"{HEADER},hospital_level,备注\n{ROW},三级,好\n"
@@ -304,7 +310,7 @@ def test_tabs_delimit_when_there_are_no_commas(tmp_path: Path) -> None:
 @pytest.mark.parametrize("quoted", [False, True])
 def test_rows_of_a_wrong_width_are_kept_as_faults(quoted: bool, tmp_path: Path) -> None:
     note = '"two\nlines"' if quoted else "x"
-    lines = ["", f"{HEADER},note", f"{ROW},{note}", "", "2,1,50", f"3,2,60,Z,,{note}", "4,1,1,1,1,1,1"]
+    lines = ["", f"{HEADER},note", f"{ROW},{note}", "", "2,1,50", f"3,2,60,Z,,{note}", "4,,,,,,"]
     cases = read_cases(text_file(tmp_path, "\n".join(lines)))
     assert column(cases, "case_id") == ["1", "2", "3", "4"]
     assert column(cases, "age") == [50, None, 60, None]
@@ -326,7 +332,7 @@ def test_a_cell_of_a_row_of_a_wrong_width_is_not_guessed(tmp_path: Path) -> None
 
 def test_a_quotation_mark_that_does_not_close(tmp_path: Path) -> None:
     for bad in ('2,"1,50,A,B', '2,1,50,A,"B', '2,1,50,"A,B\n3,"1",50,A,B'):
-        with pytest.raises(CaseFileError, match="the row that begins in line 3 .* does not close"):
+        with pytest.raises(CaseFileError, match=r"the row that begins in line 3 .* does not close"):
             read_text(tmp_path, ROW, bad, ROW)
 
 
@@ -406,10 +412,26 @@ def test_excel_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("text", "fen"),
-    [("1366.27", 136627), ("0", 0), ("-0.5", -50), ("+12", 1200), (".5", 50), ("5.", 500)]
-    + [("1,234,567.8", 123456780), ("１２.３４", 1234), ("１，２３４", 123400), (" 7 ", 700)]
-    + [("0.1000009", 10), ("12.340000000000001", 1234), ("12.3400010", 1234), ("1e-9", 0)]
-    + [("99999999999.99", 10**13 - 1), ("", None), ("  ", None), ("00012.30", 1230)],
+    [
+        ("1366.27", 136627),
+        ("0", 0),
+        ("-0.5", -50),
+        ("+12", 1200),
+        (".5", 50),
+        ("5.", 500),
+        ("1,234,567.8", 123456780),
+        ("１２.３４", 1234),
+        ("１，２３４", 123400),
+        (" 7 ", 700),
+        ("0.1000009", 10),
+        ("12.340000000000001", 1234),
+        ("12.3400010", 1234),
+        ("1e-9", 0),
+        ("99999999999.99", 10**13 - 1),
+        ("", None),
+        ("  ", None),
+        ("00012.30", 1230),
+    ],
 )
 def test_amounts_in_text(text: str, fen: int | None) -> None:
     got, cases = one("total_cost", [text, "1"])
@@ -419,12 +441,23 @@ def test_amounts_in_text(text: str, fen: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("12.345.6", "no amount"), ("abc", "no amount"), ("1.2E+05", "no amount"), ("12,34", "no amount")]
-    + [("1e3", "no amount"), ("nan", "no amount"), ("0x10", "no amount"), ("--1", "no amount")]
-    + [("12.345", "not a whole number of fen"), ("12.3400011", "not a whole number of fen")]
-    + [("12.34000100001", "not a whole number of fen"), ("1" * 40, "10^13 fen or more")]
-    + [("100000000000", "10^13 fen or more"), ("-100000000000.00", "10^13 fen or more")]
-    + [("9" * 100, "no amount")],
+    [
+        ("12.345.6", "no amount"),
+        ("abc", "no amount"),
+        ("1.2E+05", "no amount"),
+        ("12,34", "no amount"),
+        ("1e3", "no amount"),
+        ("nan", "no amount"),
+        ("0x10", "no amount"),
+        ("--1", "no amount"),
+        ("12.345", "not a whole number of fen"),
+        ("12.3400011", "not a whole number of fen"),
+        ("12.34000100001", "not a whole number of fen"),
+        ("1" * 40, "10^13 fen or more"),
+        ("100000000000", "10^13 fen or more"),
+        ("-100000000000.00", "10^13 fen or more"),
+        ("9" * 100, "no amount"),
+    ],
 )
 def test_amounts_that_reject_their_row(text: str, says: str) -> None:
     got, cases = one("total_cost", ["1", text, None])
@@ -446,11 +479,13 @@ def test_normalised_amounts_are_counted() -> None:
     }
 
 
-decimals = st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=9) | st.builds(
+near_a_fen = st.builds(
     lambda fen, slip: Decimal(fen) / 100 + Decimal(slip) / 10**9,
     st.integers(-(10**13) - 1, 10**13 + 1),
     st.integers(-1100, 1100),
 )
+anywhere = st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=9)
+decimals = near_a_fen | anywhere
 
 
 @given(st.lists(decimals, min_size=1, max_size=8), st.booleans())
@@ -514,11 +549,22 @@ def test_faults_of_several_columns_stand_together() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value", "note"),
-    [("12", 12, ""), ("012", 12, ""), ("12.0", 12, "decimal points"), ("１２", 12, "full-width characters")]
-    + [(" 12", 12, "blanks trimmed"), ("-3", -3, ""), ("+3", 3, ""), ("", None, "blank")]
-    + [("3.5", None, "not a whole number"), ("abc", None, "not a whole number")]
-    + [("0x10", None, "not a whole number"), ("1e2", None, "not a whole number")]
-    + [("99999999999", None, "out of range"), ("1,500", 1500, "thousands separators")],
+    [
+        ("12", 12, ""),
+        ("012", 12, ""),
+        ("12.0", 12, "decimal points"),
+        ("１２", 12, "full-width characters"),
+        (" 12", 12, "blanks trimmed"),
+        ("-3", -3, ""),
+        ("+3", 3, ""),
+        ("", None, "blank"),
+        ("3.5", None, "not a whole number"),
+        ("abc", None, "not a whole number"),
+        ("0x10", None, "not a whole number"),
+        ("1e2", None, "not a whole number"),
+        ("99999999999", None, "out of range"),
+        ("1,500", 1500, "thousands separators"),
+    ],
 )
 def test_whole_numbers_in_text(text: str, value: int | None, note: str) -> None:
     got, cases = one("age", [text, "7"])
@@ -555,9 +601,22 @@ def test_sex_in_words() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2025-01-31", "20250131", "2025/1/31", "2025-01-31 10:00:00", "2025-1-31", "2025.01.31"]
-    + ["2025-01-31T10:00:00", "2025-01-31T10:00:00.123Z", "2025/01/31 9:05", "20250131101500"]
-    + ["2025年1月31日", "２０２５-01-31", " 2025-01-31 ", "2025-01-31 10:00:00.123456789"],
+    [
+        "2025-01-31",
+        "20250131",
+        "2025/1/31",
+        "2025-01-31 10:00:00",
+        "2025-1-31",
+        "2025.01.31",
+        "2025-01-31T10:00:00",
+        "2025-01-31T10:00:00.123Z",
+        "2025/01/31 9:05",
+        "20250131101500",
+        "2025年1月31日",
+        "２０２５-01-31",
+        " 2025-01-31 ",
+        "2025-01-31 10:00:00.123456789",
+    ],
 )
 def test_dates_in_text(text: str) -> None:
     got, cases = one("discharge_date", [text, "2025-02-01", None])
@@ -565,7 +624,9 @@ def test_dates_in_text(text: str) -> None:
     assert "discharge_date: not a date" not in cases.counts
 
 
-@pytest.mark.parametrize("text", ["2025-02-30", "31/01/2025", "2025013", "soon", "2025-13-01", "45688"])
+@pytest.mark.parametrize(
+    "text", ["2025-02-30", "31/01/2025", "2025013", "soon", "2025-13-01", "45688"]
+)
 def test_what_is_no_date_is_null_and_counted(text: str) -> None:
     got, cases = one("discharge_date", [text, "2025/2/1"])
     assert got == [None, date(2025, 2, 1)]
@@ -575,7 +636,10 @@ def test_what_is_no_date_is_null_and_counted(text: str) -> None:
     }
 
 
-@given(st.lists(st.dates(date(1000, 1, 1)), min_size=1), st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d"]))
+@given(
+    st.lists(st.dates(date(1000, 1, 1)), min_size=1),
+    st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d"]),
+)
 def test_every_date_is_read_back(days: list[date], layout: str) -> None:
     assert one("discharge_date", [d.strftime(layout) for d in days])[0] == days
 
@@ -603,7 +667,10 @@ def test_flags() -> None:
         *(None, None, True, None),
     ]
     assert +cells.counts == {"blank": 2, "not a flag": 1, "blanks trimmed": 1}
-    assert _reading.read_column("flag", pa.chunked_array([[1, 0]]), "x").column.to_pylist() == [True, False]
+    assert _reading.read_column("flag", pa.chunked_array([[1, 0]]), "x").column.to_pylist() == [
+        True,
+        False,
+    ]
     given_as = pa.chunked_array([[True, None]])
     assert _reading.read_column("flag", given_as, "x").column is given_as
 
@@ -640,7 +707,11 @@ def test_text_of_every_type() -> None:
         ([date(2025, 1, 2), None], ["2025-01-02", None]),
     ):
         assert one("hospital_id", values)[0] == wanted
-    assert one("hospital_id", ["x", "y", "x"], pa.dictionary(pa.int8(), pa.string()))[0] == ["x", "y", "x"]
+    assert one("hospital_id", ["x", "y", "x"], pa.dictionary(pa.int8(), pa.string()))[0] == [
+        "x",
+        "y",
+        "x",
+    ]
     sliced = pa.array(["", " a", "b", "c "]).slice(2)
     assert column(read_cases(small(hospital_id=sliced)), "hospital_id") == ["b", "c"]
 
@@ -670,7 +741,9 @@ def test_every_missing_column_is_named_with_the_nearest_header(tmp_path: Path) -
     with pytest.raises(CaseSchemaError) as e:
         read_text(tmp_path, header="Case_ID,gend,年龄,diagnosis,x,姓名")
     faults = e.value.faults
-    assert faults[0].startswith("required column 'case_id' is missing; the nearest header is 'Case_ID'")
+    assert faults[0].startswith(
+        "required column 'case_id' is missing; the nearest header is 'Case_ID'"
+    )
     assert 'map sex = "gend"' in faults[1]
     assert 'map age = "年龄"' in faults[2]
     assert 'map diagnoses = "diagnosis"' in faults[3]
@@ -684,15 +757,17 @@ def test_extra_columns_are_ignored_and_listed(tmp_path: Path) -> None:
 
 
 def test_a_column_given_twice() -> None:
-    with pytest.raises(CaseSchemaError, match="two columns give total_cost_fen: 'total_cost' is the second"):
+    with pytest.raises(CaseSchemaError, match="two columns give total_cost_fen"):
         read_cases(small(total_cost_fen=[1], total_cost=[1]))
     arrays = [*small().columns, pa.array([1])]
     with pytest.raises(CaseSchemaError, match="the header 'age' stands twice"):
         read_cases(pa.table(arrays, names=[*small().column_names, "age"]))
 
 
-PERSONAL = ["姓名", "患者姓名", "psn_name", "name", "certno", "psn_cert_no", "身份证号", "curr_addr"]
-PERSONAL += ["地址", "tel", "coner_tel", "联系电话", "Patient Name", "ID_card", "SFZH", "phone1", "手机号"]
+PERSONAL = ["姓名", "患者姓名", "psn_name", "name", "Patient Name", "certno", "psn_cert_no"]
+PERSONAL += ["身份证号", "ID_card", "SFZH", "地址", "curr_addr", "tel", "coner_tel", "联系电话"]
+PERSONAL += ["phone1", "手机号"]
+NOT_PERSONAL = ["hospital_name", "group_name", "dept_name", "telemetry", "psn_no"]
 
 
 @pytest.mark.parametrize("header", PERSONAL)
@@ -709,7 +784,7 @@ def test_what_looks_personal_is_dropped_and_named(header: str, tmp_path: Path) -
         )
 
 
-@pytest.mark.parametrize("header", ["hospital_name", "group_name", "dept_name", "telemetry", "psn_no"])
+@pytest.mark.parametrize("header", NOT_PERSONAL)
 def test_what_does_not_look_personal(header: str) -> None:
     assert read_cases(small(**{header: ["x"]})).ignored == [header]
 

@@ -31,6 +31,11 @@ def grouped(region: Region) -> GroupedBatch:
     return group(region.cases, SCHEME)
 
 
+@pytest.fixture(scope="module")
+def hostile() -> pa.Table:
+    return hostile_cases()
+
+
 def column(region: Region, name: str) -> NDArray[Any]:
     return np.asarray(region.cases[name].to_numpy())
 
@@ -230,20 +235,19 @@ def test_another_scheme() -> None:
     assert group(cases, "chs-drg-1.1-qy").counts()["grouped"] >= 1_900
 
 
-def test_hostile_cases_group_and_reconcile() -> None:
-    cases = hostile_cases()
-    assert 200 <= len(cases) <= 999
-    for name in cases.schema.names:
-        assert cases.schema.field(name).type == BY_NAME[name].arrow
-    done = group(cases, SCHEME)
+def test_hostile_cases_group_and_reconcile(hostile: pa.Table) -> None:
+    assert 200 <= len(hostile) <= 999
+    for name in hostile.schema.names:
+        assert hostile.schema.field(name).type == BY_NAME[name].arrow
+    done = group(hostile, SCHEME)
     counts, reasons = done.counts(), done.reasons()
-    assert sum(counts.values()) == len(cases) == len(done.to_arrow())
-    assert counts["grouped"] > len(cases) / 2
+    assert sum(counts.values()) == len(hostile) == len(done.to_arrow())
+    assert counts["grouped"] > len(hostile) / 2
     assert {
         *("duplicate_case_id", "input_unreadable", "no_principal_diagnosis", "sex_unreadable"),
         *("age_unreadable", "age_days_missing", "discharge_before_admission", "unknown_principal"),
     } <= reasons.keys()
-    assert sum(reasons.values()) == len(cases) - counts["grouped"]
+    assert sum(reasons.values()) == len(hostile) - counts["grouped"]
     assert {
         *("sex_missing", "unknown_secondary", "unknown_procedure", "grey_principal"),
         *("grey_secondary", "grey_procedure", "duplicate_secondary", "newborn_weight"),
@@ -252,16 +256,15 @@ def test_hostile_cases_group_and_reconcile() -> None:
     assert done.normalised["procedures: normalised"] > 0
 
 
-def test_hostile_cases_are_deterministic() -> None:
-    assert hostile_cases(3).equals(hostile_cases(3))
-    assert not hostile_cases(3).equals(hostile_cases(4))
+def test_hostile_cases_are_deterministic(hostile: pa.Table) -> None:
+    assert hostile.equals(hostile_cases(seed=1))
+    assert not hostile.equals(hostile_cases(seed=2))
 
 
-def test_hostile_rows_do_not_touch_their_neighbours() -> None:
-    cases = hostile_cases()
-    kept = np.arange(len(cases)) % 2 == 0
-    alone = group(cases.filter(pa.array(kept)), SCHEME)
-    together = group(cases, SCHEME).arrays
+def test_hostile_rows_do_not_touch_their_neighbours(hostile: pa.Table) -> None:
+    kept = np.arange(len(hostile)) % 2 == 0
+    alone = group(hostile.filter(pa.array(kept)), SCHEME)
+    together = group(hostile, SCHEME).arrays
     assert (alone.arrays.drg[1:] == together.drg[kept][1:]).all()  # an id of the first row repeats
 
 

@@ -371,12 +371,21 @@ class NaivePolicy:
         note = self.note(case)
         if case.status != "grouped":
             return self.by_rule(case, case.status)
-        row = self.weights_on(case.day).get(note.target)
+        return self.by_row(case, note.target, note.share)
+
+    def by_row(self, case: Case, group: str, share: Fraction, status: str = "") -> Claim:
+        """Pay by a row of the weight table, or by the rule for rows that have no weight of use.
+
+        `status` is the rule that leads here: it does not lead to itself again.
+        """
+        row = self.weights_on(case.day).get(group)
         if row is None or row.weight is None:
+            if status == "not_covered":
+                raise Refused(f"case {case.id}: no weight for {group!r} either")
             return self.by_rule(case, "not_covered")
-        if row.unstable and "unstable" in self.text["status_pay"]:
+        if row.unstable and "unstable" in self.text["status_pay"] and status != "unstable":
             return self.by_rule(case, "unstable")
-        return self.by_weight(case, row, row.weight * note.share)
+        return self.by_weight(case, row, row.weight * share)
 
     def by_rule(self, case: Case, status: str) -> Claim:
         """Pay a case that has no weight of its own group by the rule of its status."""
@@ -384,12 +393,7 @@ class NaivePolicy:
         kind, name = rule["rule"], f"status:{status}"
         if kind in ("group", "own_group"):
             wanted = rule["value"] if kind == "group" else case.group
-            row = self.weights_on(case.day).get(wanted)
-            if row is not None and row.weight is not None:
-                return self.by_weight(case, row, row.weight)
-            if status == "not_covered":
-                raise Refused(f"case {case.id}: no weight for {wanted!r} either")
-            return self.by_rule(case, "not_covered")
+            return self.by_row(case, wanted, Fraction(1), status)
         if kind == "zero":
             return Claim(name, 0)
         if kind == "booked":
@@ -440,8 +444,8 @@ class NaivePolicy:
         def paid(band: str | None, amount: int) -> Claim:
             return Claim(row.group, amount, band, benchmark, weight, h)
 
-        benchmark = self.benchmark(case, row, weight * h, where)
-        if not benchmark or case.cost is None:
+        benchmark = self.benchmark(case, row, weight * h, where) or None  # 0 compares nothing
+        if benchmark is None or case.cost is None:
             return paid(None, amount)
         ratio = Fraction(case.cost, benchmark)
 
@@ -633,7 +637,9 @@ class Unit:
             pool_id=self.cases[0].pool,
             period=period,
             cases=len(self.cases),
-            claims=sum(claim.amount for claim in self.claims.values()),
+            claims=sum(
+                c.amount for c in self.claims.values() if self.policy.fixed or not c.off_top
+            ),
             fund_fen=self.fund,
             off_top_fen=self.off_top,
             pay_fen=paid,

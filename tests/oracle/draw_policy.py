@@ -37,29 +37,25 @@ MONEY = (
     "unreasonable_fen",
 )
 TEXT = ("case_id", "status", "group", "hospital_id", "hospital_level", "insurance", "pay_note")
-SCHEMA: Any = pa.schema(
-    {
-        **dict.fromkeys(TEXT, pa.string()),
-        **dict.fromkeys(("settlement_date", "discharge_date"), pa.date32()),
-        **dict.fromkeys(MONEY, pa.int64()),
-    }  # type: ignore[arg-type]
-)
-HOSPITAL_SCHEMA: Any = pa.schema(
-    {
-        **dict.fromkeys(("hospital_id", "hospital_level"), pa.string()),
-        **dict.fromkeys(("valid_from", "valid_to"), pa.date32()),
-    }
-)
+FIELDS: dict[str, Any] = {
+    **dict.fromkeys(TEXT, pa.string()),
+    **dict.fromkeys(("settlement_date", "discharge_date"), pa.date32()),
+    **dict.fromkeys(MONEY, pa.int64()),
+}
+HOSPITAL_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("hospital_id", "hospital_level"), pa.string()),
+    **dict.fromkeys(("valid_from", "valid_to"), pa.date32()),
+}
 
 
 def case_table(rows: Rows) -> Any:
     """Lay out cases as the table that `settle` takes."""
-    return pa.Table.from_pylist(rows, SCHEMA)
+    return pa.Table.from_pylist(rows, pa.schema(FIELDS))
 
 
 def hospital_table(rows: Rows) -> Any:
     """Lay out hospitals as the table that `settle` takes."""
-    return pa.Table.from_pylist(rows, HOSPITAL_SCHEMA)
+    return pa.Table.from_pylist(rows, pa.schema(HOSPITAL_FIELDS))
 
 
 # ---------------------------------------------------------------------------- methods
@@ -123,9 +119,11 @@ def draw(method: Mapping[str, Any], seed: int, folder: Path, n: int = 60) -> Dra
     rate = policy["param"].get("base_rate", {"values": [{"value": 9000}]})["values"][0]["value"]
     table = next(iter(weights.values()))
     edges = [e["edge"] for e in (*policy["high"], *policy["low"])] or [Decimal("0.5"), 2]
-    cases = [
-        _case(rng, k, table, Decimal(rate), edges, notes, policy["stand_in"]) for k in range(n)
-    ]
+    # What a form of the fund reckons with may not be blank.
+    unknown: list[int | None] = [0]
+    if method["fund_form"] in ("fund_points", "in_scope"):
+        unknown.append(None)
+    cases = [_case(rng, k, table, Decimal(rate), edges, notes, unknown) for k in range(n)]
     policy["param"]["fund"] = _fund(rng, policy, cases)
     write_policy(folder, policy, weights, notes)
     return Drawn(folder / "policy.toml", cases, hospitals)
@@ -340,17 +338,17 @@ def _status_pay(rng: random.Random) -> dict[str, Any]:
         rule(rule="cost", value=Decimal("0.6")),
         rule(rule="cost_over_mean", value=Decimal("0.7")),
         rule(rule="booked"),
-        rule(rule="group", value="0000"),
     ]
+    row = rule(rule="group", value="0000")
     own = rule(rule="own_group")
     found = {
-        "ambiguous": rng.choice([*anything, own]),
-        "ungrouped": rng.choice(anything),
-        "rejected": rng.choice(anything),
+        "ambiguous": rng.choice([*anything, row, own]),
+        "ungrouped": rng.choice([*anything, row]),
+        "rejected": rng.choice([*anything, row]),
         "not_covered": rng.choice(anything),
     }
     if rng.random() < 0.6:
-        found["unstable"] = rng.choice([*anything, own, own])
+        found["unstable"] = rng.choice(anything)
     return found
 
 
@@ -362,7 +360,7 @@ def _weights(rng: random.Random) -> dict[str, dict[str, str]]:
             "weight": "0.2" if g == "0000" else weight,
             "mean_cost": rng.choice(["", "10000", "20000", "7955.525", "0", "123.455"]),
             "basic": rng.choice(["", "", "1", "是", "true"]),
-            "kind": "unstable" if g != "0000" and rng.random() < 0.2 else "",
+            "kind": "unstable" if rng.random() < 0.2 else "",
         }
     for g in rng.sample(GROUPS[1:], 2):
         del rows[g]
@@ -432,7 +430,7 @@ def _case(
     rate: Decimal,
     edges: list[Decimal],
     notes: Rows,
-    stand_in: Mapping[str, Any],
+    unknown: list[int | None],
 ) -> dict[str, Any]:
     group = rng.choice(GROUPS)
     row = weights.get(group, {})
@@ -444,7 +442,7 @@ def _case(
     elif any_note and rng.random() < 0.1:
         note = rng.choice(any_note)
 
-    cost = _cost(rng, row, rate, edges)
+    cost = _cost(rng, row, rate, edges) if rng.random() < 0.99 else rng.choice(unknown)
     known = cost or 0
     booked = known * rng.randrange(101) // 100
     day = rng.choice([*YEAR, date(2025, 3, 31), date(2025, 4, 1), date(2025, 7, 1), None])
@@ -486,12 +484,8 @@ def _case(
     return case
 
 
-def _cost(
-    rng: random.Random, row: Mapping[str, str], rate: Decimal, edges: list[Decimal]
-) -> int | None:
+def _cost(rng: random.Random, row: Mapping[str, str], rate: Decimal, edges: list[Decimal]) -> int:
     """Draw a cost that often lies at an edge exactly, or a fen beside it."""
-    if rng.random() < 0.01:
-        return rng.choice([None, 0])
     benchmark = Decimal(row.get("weight") or "0.5") * rate * 100
     if row.get("mean_cost") and rng.random() < 0.5:
         benchmark = Decimal(row["mean_cost"]) * 100
