@@ -188,6 +188,7 @@ def _reject(cases: pa.Table, facts: I32) -> U8:
 
     sex, age = facts[:, Fact.SEX], facts[:, Fact.AGE]
     offsets, data, words, _, blank = _strings(text_array(cases["case_id"]))
+    blank |= offsets[1:] == offsets[:-1]
     mark(_repeats(offsets, data, words) & ~blank, Reason.DUPLICATE_CASE_ID)
     mark(blank, Reason.INPUT_UNREADABLE)
     if FAULT in cases.schema.names:

@@ -65,6 +65,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("ventilator_hours", "whole", "hours", "呼吸机使用时长", "vent_used_dura"),
     Column("diagnoses", "codes", "principal first", "诊断", "diseinfo", required=True),
     Column("procedures", "codes", "principal first", "手术操作", "oprninfo", required=True),
+    Column(
+        "principals",
+        "whole",
+        "diagnoses flagged principal; 2 rejects",
+        "主诊断个数",
+        "maindiag_flag",
+    ),
     Column("settlement_date", "day", "decides month and year", "结算日期", "setl_time"),
     Column("med_type", "text", "", "医疗类别", "med_type"),
     Column("patient_id", "text", "pseudonym", "人员编号", "psn_no"),

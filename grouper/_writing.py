@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except OSError as e:
         raise CaseFileError(f"cannot be written: {e.strerror or e}", file=str(path)) from None
     finally:
-        hidden.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed already, or never made
+            hidden.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -142,17 +144,19 @@ def _write_excel(table: pa.Table, file: BinaryIO, name: str) -> None:
     if table.num_rows > EXCEL_ROWS:
         message = f"{table.num_rows} rows; Excel holds {EXCEL_ROWS}: write .parquet or .csv"
         raise CaseFileError(message, file=name)
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_numbers": False,
-        "strings_to_urls": False,
-    }
-    with io.BytesIO() as held:
-        book = xlsxwriter.Workbook(held, options)
-        _fill_sheet(book, table, name)
-        book.close()
-        file.write(held.getbuffer())
+    with tempfile.TemporaryDirectory() as scratch:
+        options = {
+            "constant_memory": True,
+            "tmpdir": scratch,
+            "strings_to_formulas": False,
+            "strings_to_numbers": False,
+            "strings_to_urls": False,
+        }
+        book = xlsxwriter.Workbook(file, options)
+        try:
+            _fill_sheet(book, table, name)
+        finally:
+            book.close()
 
 
 def _fill_sheet(book: Any, table: pa.Table, name: str) -> None:
@@ -444,7 +448,7 @@ def _words(array: Any) -> NDArray[np.int64]:
     else:
         days = array.cast(pa.int32()) if pa.types.is_date(array.type) else array
         words = days.cast(pa.int64()).to_numpy()
-    return np.ascontiguousarray(words, np.int64)
+    return np.ascontiguousarray(words, np.dtype("<i8"))
 
 
 def _order(columns: list[Any], key: int) -> NDArray[np.int64] | None:

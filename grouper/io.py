@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _chunks, _reading
+from grouper import _cells, _chunks, _reading
 from grouper._columns import BY_NAME, COLUMNS, Column
 from grouper._reading import FAULT, FileRead
 from grouper._writing import RunFolder, content_hash, read_run, write_run, write_table
@@ -435,7 +435,7 @@ def _read(
 
 def _read_one(
     take: _Take, loaded: Mapping[int, Any], given: ColumnMap, n: int
-) -> _reading.Cells | str:
+) -> _cells.Cells | str:
     """Read one column; a text is the reason why it cannot be."""
     column = take.column
     if take.place is None:
@@ -448,29 +448,29 @@ def _read_one(
         if words:
             raw, mapped = _map_values(raw, words)
         cells = _read_cells(take, raw, given.separator)
-    except _reading.Unfit:
-        return f"column {take.header!r} is {raw.type}, not {_KINDS[column.kind]}"
+    except _cells.Unfit as e:
+        return f"column {take.header!r} {str(e) or f'is {raw.type}, not {_KINDS[column.kind]}'}"
     cells.counts["values mapped"] = mapped
     return cells
 
 
-def _read_cells(take: _Take, raw: Any, separator: str) -> _reading.Cells:
+def _read_cells(take: _Take, raw: Any, separator: str) -> _cells.Cells:
     words = _SEX_WORDS if take.column.name == "sex" else None
-    return _reading.read_column(
+    return _cells.read_column(
         take.column.kind, raw, take.header, separator=separator, words=words, in_fen=take.in_fen
     )
 
 
 def _map_values(raw: Any, words: Mapping[str, Any]) -> tuple[Any, int]:
     """Replace the texts that the map names; return also how many they were."""
-    texts, _ = _reading.tidy(_reading.as_text(raw))
+    texts, _ = _cells.tidy(_cells.as_text(raw))
     index = pc.index_in(texts, value_set=pa.array(list(words), pa.string()))
     ours = pa.array([_constant_text(v) for v in words.values()], pa.string())
     found = pc.is_valid(index)
     return pc.if_else(found, pc.take(ours, index), texts), pc.sum(found).as_py() or 0
 
 
-def _constant(take: _Take, given: ColumnMap, n: int) -> _reading.Cells | str:
+def _constant(take: _Take, given: ColumnMap, n: int) -> _cells.Cells | str:
     """Repeat the constant that stands in for an absent column."""
     value = given.stand_in[take.header]
     many = isinstance(value, list) and take.column.kind == "codes"
@@ -479,7 +479,7 @@ def _constant(take: _Take, given: ColumnMap, n: int) -> _reading.Cells | str:
     if cells.column.null_count:
         return f"[stand_in] {take.header} = {value!r} is not {_KINDS[take.column.kind]}"
     column = pa.chunked_array([cells.column.chunk(0).take(pa.array(np.zeros(n, np.int64)))])
-    return _reading.Cells(column, Counter({"stand-in": n}))
+    return _cells.Cells(column, Counter({"stand-in": n}))
 
 
 def _constant_text(value: Any) -> str:
@@ -488,7 +488,7 @@ def _constant_text(value: Any) -> str:
 
 def _fault_column(noted: Any, wrong: Sequence[tuple[int, str]], n: int) -> Any:
     """Gather the faults of each row into one text; null = fine."""
-    texts = [None] * n if noted is None else _reading.as_text(noted).to_pylist()
+    texts = [None] * n if noted is None else _cells.as_text(noted).to_pylist()
     for row, text in wrong:
         texts[row] = f"{texts[row]}; {text}" if texts[row] else text
     return pa.chunked_array([pa.array(texts, pa.string())])

@@ -57,8 +57,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TableError(f"not TOML in UTF-8: {e}", file=path.name) from None
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells of `columns`) of a CSV table, cells cleaned; header = line 1.
+def read_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells of `columns`, then of `optional`, "" where absent); header = line 1.
 
     Raises
     ------
@@ -74,13 +76,17 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[s
                     f"no column {', '.join(lacking)}; it has {header}", file=name, row=1
                 )
             where = [(header.index(c), c == "name") for c in columns]
+            where += [(header.index(c) if c in header else -1, False) for c in optional]
             for cells in reader:
                 if not cells:
                     continue
                 if len(cells) != len(header):
                     message = f"{len(cells)} cells where the header has {len(header)}"
                     raise TableError(message, file=name, row=reader.line_num)
-                yield reader.line_num, [_cell(cells[k], is_name) for k, is_name in where]
+                yield (
+                    reader.line_num,
+                    [_cell(cells[k], is_name) if k >= 0 else "" for k, is_name in where],
+                )
     except FileNotFoundError:
         raise TableError("no such file", file=name) from None
     except UnicodeDecodeError as e:

@@ -139,7 +139,7 @@ class Scheme:
     def _vocabularies(self) -> dict[tuple[Side, str], Vocabulary]:
         return {
             (side, "insurer"): Vocabulary(
-                {c: i for i, c in enumerate(self.codes) if self.sides[i] & side}, {}
+                {self.codes[i]: int(i) for i in np.flatnonzero(self.sides & int(side))}, {}
             )
             for side in (DIAGNOSES, PROCEDURES)
         }
@@ -152,7 +152,7 @@ class Scheme:
         pairs = {DIAGNOSES: self.code_list.diagnosis_map, PROCEDURES: self.code_list.procedure_map}
         return {
             (side, "clinical"): Vocabulary(
-                known.ids, {k: known.ids.get(v, -1) for k, v in pairs[side].items()}
+                known.ids, {k: known.ids.get(v, -1) for k, v in pairs[side].items() if k != v}
             )
             for side in (DIAGNOSES, PROCEDURES)
             for known in [self._vocabularies[side, "insurer"]]
@@ -428,6 +428,7 @@ def _literals(rules: Iterable[Rule]) -> dict[str, int]:
 
 
 def _status(code: str, settings: SchemeSettings) -> Status:
+    code = code.split("#")[0]
     if fnmatch.fnmatchcase(code, settings.ambiguous_adrg):
         return Status.AMBIGUOUS
     if fnmatch.fnmatchcase(code, settings.remainder_adrg):

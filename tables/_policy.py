@@ -352,19 +352,18 @@ def load_policy(name: str | Path) -> Policy:
 def _read_weights(path: Path) -> dict[str, WeightRow]:
     """Read ``group, weight`` and what else the table has of mean_cost, basic, kind."""
     rows: dict[str, WeightRow] = {}
-    header = path.open(encoding="utf-8-sig").readline() if path.is_file() else ""
-    extra = [c for c in ("mean_cost", "basic", "kind") if c in header.strip().split(",")]
-    for line, (group, weight, *rest) in read_table(path, ["group", "weight", *extra]):
-        more = dict(zip(extra, rest, strict=True))
+    extra = ("mean_cost", "basic", "kind")
+    for line, cells in read_table(path, ("group", "weight"), extra):
+        group, weight, mean_cost, basic, kind = cells
         if not group or group in rows:
             raise TableError(f"group {group!r} is empty or stands twice", file=path.name, row=line)
-        mean = decimal(more.get("mean_cost", ""), path.name, line)
+        mean = decimal(mean_cost, path.name, line)
         rows[group] = WeightRow(
             group,
             decimal(weight, path.name, line),
             mean * 100 if mean is not None else None,
-            more.get("basic", "") in ("1", "true", "是"),
-            more.get("kind", "") == "unstable",
+            basic in ("1", "true", "是"),
+            kind == "unstable",
             line,
         )
     return rows

@@ -176,8 +176,10 @@ class _Parser:
             negated = self.take_word("not")
             if not self.take_word("in"):
                 raise self.fault("'in' or 'not in'")
+            start = self.k
             sets = self.names(None, "the name of a set")
             if "QTZD" not in names and set(sets) & set(SEVERITY_SETS):
+                self.k = start
                 raise self.fault("QTZD before 'in': MCC and CC are lists of other diagnoses")
             return Member(names, sets, negated, at)
         if text in NUMBER_VARIABLES or text in TEXT_VARIABLES:
@@ -198,8 +200,10 @@ class _Parser:
     def count(self, at: int) -> Rule:
         self.k += 1
         self.take_sign("(")
+        start = self.k
         name = self.names(None, "the name of a set")
         if len(name) != 1 or name[0] in SEVERITY_SETS:
+            self.k = start
             raise self.fault("one set of the set table to count in")
         self.take_sign("∩")
         names = self.names(CODE_VARIABLES, "one of ZYZD, QTZD, ZYSS, QTSS")

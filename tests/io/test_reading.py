@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import shared
 
-from grouper import _cases, _reading
+from grouper import _cases, _cells, _reading
 from grouper._columns import COLUMNS
 from grouper.errors import CaseFileError, CaseSchemaError
 from grouper.io import CaseTable, ColumnMap, content_hash, load_map, read_cases
@@ -142,6 +143,7 @@ def test_tables_at_hand(tmp_path: Path) -> None:
             table.to_pandas(),
             table.to_pandas().set_index("case_id"),
             read_cases(table),
+            pyarrow.dataset.dataset(table),
         )
     }
     assert len(hashes) == 1
@@ -229,6 +231,15 @@ def test_a_name_that_matches_nothing_tells_the_nearest(name: str, tmp_path: Path
         read_cases(tmp_path / name)
 
 
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(CaseFileError, match=r"cases\.csv: cannot be read: Permission denied"):
+        read_text(tmp_path)
+
+
 def test_refusals_of_files(tmp_path: Path) -> None:
     def refused(data: bytes, name: str, says: str) -> None:
         with pytest.raises(CaseFileError, match=says) as e:
@@ -255,6 +266,7 @@ def test_refusals_of_files(tmp_path: Path) -> None:
     refused(b"case_id", "book.xlsx", "damaged")
     refused(b"x", "cases.txt", "no known kind; a case file ends in .parquet")
     refused(HEADER.encode() + b"\n1,\xff", "bytes.csv", "line 2 is not UTF-8 nor GB18030")
+    refused(f"{HEADER}\n{'x' * 3_000_000},1,1,A,\n".encode(), "long.csv", "no whole CSV file")
     (tmp_path / "none").mkdir()
     with pytest.raises(CaseFileError, match="no case files"):
         read_cases(tmp_path / "none")
@@ -342,6 +354,7 @@ def test_quotation_marks_in_a_cell_are_fine(tmp_path: Path) -> None:
     assert column(cases, "department") == ['a 5" cut', 'he said "no"', '"a"']
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from('ab",\n |'), max_size=5), min_size=1, max_size=6))
 def test_quoting_is_read_back(texts: list[str]) -> None:
     import csv
@@ -381,8 +394,8 @@ def excel(folder: Path, rows: list[list[Any]], sheet: str = "Sheet1") -> Path:
 def test_excel(tmp_path: Path) -> None:
     pytest.importorskip("python_calamine")
     rows: list[list[Any]] = [
-        [*HEADER.split(","), "discharge_date", "total_cost"],
-        [12.0, "男", 50, "A01.100|B02", "0012", date(2025, 1, 31), 1366.27],
+        [*HEADER.split(","), "discharge_date", "total_cost", "med_type"],
+        [12.0, "男", 50, "A01.100|B02", "0012", date(2025, 1, 31), 1366.27, True],
         [],
         ["x", 2, "５０", "A01", None, "2025/2/1", "1,000.5"],
     ]
@@ -390,6 +403,7 @@ def test_excel(tmp_path: Path) -> None:
     cases = read_cases(path, columns=ColumnMap(sheet="Sheet1"))
     assert column(cases, "case_id") == ["12", "x"]
     assert column(cases, "procedures") == [["0012"], []]
+    assert column(cases, "med_type") == ["true", None]
     assert column(cases, "sex") == [1, 2]
     assert column(cases, "age") == [50, 50]
     assert column(cases, "discharge_date") == [date(2025, 1, 31), date(2025, 2, 1)]
@@ -399,6 +413,12 @@ def test_excel(tmp_path: Path) -> None:
         read_cases(path, columns=ColumnMap(sheet="x"))
     with pytest.raises(CaseSchemaError, match="the headers are: nothing"):
         read_cases(path)
+
+
+def test_an_empty_sheet_of_excel(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    with pytest.raises(CaseFileError, match="the sheet is empty; name another"):
+        read_cases(excel(tmp_path, []), columns=ColumnMap(sheet="Sheet1"))
 
 
 def test_excel_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,6 +508,7 @@ anywhere = st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False,
 decimals = near_a_fen | anywhere
 
 
+@settings(deadline=None)
 @given(st.lists(decimals, min_size=1, max_size=8), st.booleans())
 def test_text_money_agrees_with_decimal(amounts: list[Decimal], short: bool) -> None:
     texts = [f"{a:f}".rstrip("0").rstrip(".") if short and a else f"{a:.9f}" for a in amounts]
@@ -500,6 +521,7 @@ def test_text_money_agrees_with_decimal(amounts: list[Decimal], short: bool) -> 
         assert (fen, fault is None) == ((int(nearest), True) if fine else (None, False))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**13) + 1, 10**13 - 1), min_size=1, max_size=8))
 def test_every_type_of_money_gives_the_same_fen(fen: list[int]) -> None:
     exact = [Decimal(f) / 100 for f in fen]
@@ -572,6 +594,7 @@ def test_whole_numbers_in_text(text: str, value: int | None, note: str) -> None:
     assert cases.counts == ({f"age: {note}": 1} if note else {})
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**33), 2**33) | st.none(), min_size=1))
 def test_whole_numbers_of_every_type(values: list[int | None]) -> None:
     wanted = [v if v is not None and -(2**31) <= v < 2**31 else None for v in values]
@@ -636,6 +659,7 @@ def test_what_is_no_date_is_null_and_counted(text: str) -> None:
     }
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dates(date(1000, 1, 1)), min_size=1),
     st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d"]),
@@ -661,18 +685,18 @@ def test_dates_of_every_type() -> None:
 
 def test_flags() -> None:
     texts = ["0", "1", "true", "False", "是", "否", "", "maybe", " 1", None]
-    cells = _reading.read_column("flag", pa.chunked_array([texts]), "x")
+    cells = _cells.read_column("flag", pa.chunked_array([texts]), "x")
     assert cells.column.to_pylist() == [
         *(False, True, True, False, True, False),
         *(None, None, True, None),
     ]
     assert +cells.counts == {"blank": 2, "not a flag": 1, "blanks trimmed": 1}
-    assert _reading.read_column("flag", pa.chunked_array([[1, 0]]), "x").column.to_pylist() == [
+    assert _cells.read_column("flag", pa.chunked_array([[1, 0]]), "x").column.to_pylist() == [
         True,
         False,
     ]
     given_as = pa.chunked_array([[True, None]])
-    assert _reading.read_column("flag", given_as, "x").column is given_as
+    assert _cells.read_column("flag", given_as, "x").column is given_as
 
 
 def test_code_lists_of_every_type() -> None:
@@ -732,6 +756,21 @@ def test_text_of_every_type() -> None:
 def test_a_column_of_another_kind(name: str, values: list[Any], says: str) -> None:
     with pytest.raises(CaseSchemaError, match=says):
         read_cases(small(**{name: values}))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_bytes_that_are_no_text(large: bool) -> None:
+    offsets = pa.array([0, 2], pa.int64() if large else pa.int32()).buffers()[1]
+    kind = pa.large_string() if large else pa.string()
+    bad = pa.Array.from_buffers(kind, 1, [None, offsets, pa.py_buffer(b"\xff ")])
+    make = pa.LargeListArray if large else pa.ListArray
+    table = small(hospital_id=bad, diagnoses=make.from_arrays([0, 1], bad), los=bad, drug=bad)
+    with pytest.raises(CaseSchemaError) as e:
+        read_cases(table)
+    assert e.value.faults == [
+        f"column {name!r} holds bytes that are not UTF-8"
+        for name in ("hospital_id", "los", "diagnoses", "drug")
+    ]
 
 
 # ------------------------------------------------------------------------ headers, maps, privacy

@@ -22,7 +22,6 @@ from typing import Any
 
 Table = Mapping[str, Any]  # a table of the TOML file, or one case or hospital row
 
-FEN = {"fen": Fraction(1), "yuan": Fraction(100), "万元": Fraction(1_000_000)}
 SELECTORS = ("insurance", "level", "pool", "hospital", "group")
 
 
@@ -180,6 +179,8 @@ class PaidCase:
     pool_id: str
     hospital_id: str
     pay_as: str
+    weight: Fraction | None  # None: no weight, so neither weight nor factor is laid down
+    factor: Fraction | None
     band: str | None
     benchmark_fen: int | None
     final_score: Decimal
@@ -270,8 +271,10 @@ class NaivePolicy:
 
     def scaled(self, name: str, value: Table) -> Fraction:
         """Fen for money, else the number itself."""
-        unit = self.text["param"][name]["unit"].split(" ")[0]
-        return exactly(value["value"]) * FEN.get(unit, Fraction(1))
+        unit: str = self.text["param"][name]["unit"]
+        if unit.startswith("yuan"):
+            return exactly(value["value"]) * 100
+        return exactly(value["value"]) * (1_000_000 if unit == "万元" else 1)
 
     def at(self, name: str, day: date, **selected: str) -> Fraction:
         return self.scaled(name, self.value(name, day, **selected))
@@ -389,6 +392,8 @@ class NaivePolicy:
 
     def by_rule(self, case: Case, status: str) -> Claim:
         """Pay a case that has no weight of its own group by the rule of its status."""
+        if status not in self.text["status_pay"]:
+            raise Refused(f"case {case.id}: no rule for the status {status}")
         rule = self.text["status_pay"][status]
         kind, name = rule["rule"], f"status:{status}"
         if kind in ("group", "own_group"):
@@ -621,6 +626,8 @@ class Unit:
             pool_id=c.pool,
             hospital_id=c.hospital,
             pay_as=claim.pay_as,
+            weight=claim.weight,
+            factor=claim.factor,
             band=claim.band,
             benchmark_fen=claim.benchmark,
             final_score=Decimal(claim.amount).scaleb(-decimals),

@@ -45,7 +45,9 @@ def _case(
             return rng.choice(rng.choice(px_sets))
         return rng.choice(["99.9999x99", ""]) if kind < 0.74 else rng.choice(px)
 
-    diagnoses = [diagnosis() for _ in range(rng.choice([1, 1, 2, 3, 5, 8, 40 if k % 97 == 0 else 6]))]
+    diagnoses = [
+        diagnosis() for _ in range(rng.choice([1, 1, 2, 3, 5, 8, 40 if k % 97 == 0 else 6]))
+    ]
     procedures = [procedure() for _ in range(rng.choice([0, 0, 1, 1, 2, 4]))]
     if rng.random() < 0.15 and diagnoses:
         diagnoses.append(rng.choice(diagnoses))
@@ -53,7 +55,9 @@ def _case(
         procedures.append(rng.choice(procedures))
     if rng.random() < 0.01:
         diagnoses = []
-    age = rng.choice([0, 0, 0, 1, 6, 7, 14, 17, 18, 30, 60, 69, 70, 90, None if k % 50 == 0 else 45])
+    age = rng.choice(
+        [0, 0, 0, 1, 6, 7, 14, 17, 18, 30, 60, 69, 70, 90, None if k % 50 == 0 else 45]
+    )
     days = rng.choice([0, 5, 27, 28, 29, 60, 364]) if age == 0 and rng.random() < 0.97 else None
     grams = [None, 0, 100, 999, 1000, 1499, 1500, 1999, 2000, 2499, 2500, 3200, 30000]
     return {

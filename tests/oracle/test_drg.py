@@ -93,6 +93,8 @@ def test_every_status_and_reason_is_drawn() -> None:
     scheme, _ = both("chs-drg-1.1-qy")
     found = group(draw_cases(scheme, 0, 3000), scheme)
     assert all(n > 0 for n in found.counts().values())
-    assert {"no_mdc", "no_adrg", "no_principal_diagnosis", "unknown_principal"} <= set(found.reasons())
+    assert {"no_mdc", "no_adrg", "no_principal_diagnosis", "unknown_principal"} <= set(
+        found.reasons()
+    )
     assert {"sex_unreadable", "age_unreadable", "age_days_missing"} <= set(found.reasons())
     assert len(found.warnings()) == 9
