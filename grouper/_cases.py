@@ -187,9 +187,9 @@ def _reject(cases: pa.Table, facts: I32) -> U8:
         reject[where & (reject == 0)] = reason
 
     sex, age = facts[:, Fact.SEX], facts[:, Fact.AGE]
-    offsets, data, words, _, blank = _strings(text_array(cases["case_id"]))
-    blank |= offsets[1:] == offsets[:-1]
-    mark(_repeats(offsets, data, words) & ~blank, Reason.DUPLICATE_CASE_ID)
+    ids = text_array(cases["case_id"])
+    blank = pc.equal(pc.fill_null(ids, ""), "").to_numpy(zero_copy_only=False)
+    mark(repeated(ids) & ~blank, Reason.DUPLICATE_CASE_ID)
     mark(blank, Reason.INPUT_UNREADABLE)
     if FAULT in cases.schema.names:
         mark(pc.is_valid(cases[FAULT]).to_numpy(), Reason.INPUT_UNREADABLE)
@@ -368,12 +368,14 @@ def _writable(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
 
 
-def _repeats(offsets: I32, data: U8, words: U64) -> NDArray[np.bool_]:
+def repeated(ids: Array) -> NDArray[np.bool_]:
+    """Tell which strings of an array occur more than once."""
+    offsets, data, words, _, _ = _strings(ids)
     n = len(offsets) - 1
     slots = np.zeros(1 << max(1, (2 * n - 1).bit_length()), np.uint64)
-    repeated = np.zeros(n, np.uint8)
-    kernels.mark_repeats(offsets, data, words, slots, repeated)
-    return repeated.astype(np.bool_)
+    found = np.zeros(n, np.uint8)
+    kernels.mark_repeats(offsets, data, words, slots, found)
+    return found.astype(np.bool_)
 
 
 def _grey_procedures(

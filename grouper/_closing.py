@@ -13,8 +13,9 @@ then to their cases, each by largest remainder, ties by id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 
@@ -57,6 +58,7 @@ class Closed:
     pay: int
     balance: int  # fixed rate: fund - pay, one entry, never spread
     undistributed: int  # point value: what the form left over
+    floors: Mapping[str, int] = field(default_factory=dict)  # hospital -> fen that lift it to zero
 
     @property
     def point_value(self) -> Fraction | None:
@@ -116,12 +118,17 @@ class Closing:
         amount = fund
         if m.fund_form == "difference":
             amount += int(outside.sum())
-        elif m.fund_form == "ratio":
+        elif m.fund_form == "ratio" and self.claim[shared].any():
             amount = round_half_up(fund / self._pool_ratio(rows, shared))
-        if fund < 0 or amount < 0:
+        if fund < 0:
             raise SettlementError(
                 f"pool {unit.pool}, {unit.period}: the fund of {unit.fund_fen} fen does not cover "
                 f"{unit.fund_fen - fund} fen paid off the top; raise the fund or change [status_pay]"
+            )
+        if amount < 0:
+            raise SettlementError(
+                f"pool {unit.pool}, {unit.period}: fund and patients' share come to {amount} fen: "
+                "booked funds above the cost of the cases? check the money columns"
             )
         self.standard[shared] = self._share(shared, amount, self.claim[shared])
         if m.fund_form == "ratio" and m.ratio_scope in ("region", "published"):
@@ -218,6 +225,15 @@ class Closing:
         if self.policy.settings.method.negative == "zero_case":
             self.pay[rows] = np.maximum(self.pay[rows], 0)
 
+    def _floors(self, unit: Unit) -> dict[str, int]:
+        """Return what lifts hospitals below zero to zero, where the policy says so: entries."""
+        if self.policy.settings.method.negative != "zero_hospital":
+            return {}
+        r, sums = self.rows, Counter[str]()
+        for row in unit.rows:
+            sums[r.hospital[row]] += int(self.pay[row])
+        return {h: -fen for h, fen in sums.items() if fen < 0}
+
     def _proved(self, closed: Closed) -> Closed:
         """Prove that the fund is accounted for to the fen."""
         pay = sum(int(x) for x in self.pay[closed.unit.rows])
@@ -226,7 +242,7 @@ class Closing:
                 f"pool {closed.unit.pool}: fund {closed.unit.fund_fen} ≠ pay {pay} + balance "
                 f"{closed.balance} + undistributed {closed.undistributed}"
             )
-        return closed
+        return replace(closed, floors=self._floors(closed.unit))
 
 
 def _total(claims: NDArray[np.int64]) -> int:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper._arrow import text_array
+from grouper._cases import repeated
 from grouper._grouping import GroupedBatch
 from grouper.errors import CaseSchemaError, SettlementError
 from grouper.tables._policy import Policy
@@ -77,6 +78,7 @@ def read_rows(
     _require(table, policy)
     s = policy.settings
     instead = s.stand_in
+    _refuse_repeats(table)
     day = _days(table, policy, counts)
     hospital = _texts(table, "hospital_id", instead.hospital_id, counts)
     given = _texts(
@@ -135,6 +137,18 @@ def _require(table: pa.Table, policy: Policy) -> None:
         raise CaseSchemaError(faults)
 
 
+def _refuse_repeats(table: pa.Table) -> None:
+    """Refuse a case id that is to be paid twice; rows rejected for it are paid by their rule."""
+    ids = text_array(table["case_id"])
+    rejected = pc.equal(table["status"].cast(pa.string()), "rejected").to_numpy()
+    twice = np.flatnonzero(repeated(ids) & ~rejected)
+    if len(twice):
+        raise SettlementError(
+            f"{len(twice)} rows share a case_id, as {ids[int(twice[0])].as_py()!r}: "
+            "group them first, which rejects repeats, or take them out"
+        )
+
+
 @dataclass(frozen=True)
 class _Money:
     table: pa.Table
@@ -155,7 +169,7 @@ class _Money:
             where = text_array(self.table["case_id"])[int(bad[0])].as_py()
             raise SettlementError(
                 f"column {name!r} is {values[bad[0]]} fen in case {where!r} and out of range in "
-                f"{len(bad)} rows: amounts are 0 to 10^13 fen; take reversed rows out"
+                f"{len(bad)} rows: amounts are 0 or more and below 10^13 fen; take reversed rows out"
             )
         return values
 
@@ -179,6 +193,9 @@ def _texts(
     """Read a text column; `instead` stands in for blanks and is counted unless `quiet`."""
     n = len(table)
     column = table[name] if name in table.schema.names else pa.chunked_array([pa.nulls(n)])
+    if not pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     blank = column.null_count
     if blank and instead is None and needed:
         raise SettlementError(
@@ -189,7 +206,7 @@ def _texts(
         counts[f"{name}: stand-in {instead}"] += blank
     if blank == n:
         return Texts(np.zeros(n, np.int32), [instead or ""])
-    encoded = pc.fill_null(column.cast(pa.string()), instead or "").combine_chunks()
+    encoded = pc.fill_null(column, instead or "").combine_chunks()
     encoded = encoded.dictionary_encode()
     return Texts(
         np.ascontiguousarray(encoded.indices.to_numpy(zero_copy_only=False), np.int32),

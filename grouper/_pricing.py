@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 
-from grouper.errors import PolicyError
+from grouper.errors import PolicyError, SettlementError
 from grouper.tables._policy import Edge, Policy, StatusPay, WeightRow
 from grouper.tables._types import EDGE_SCALE, PriceField, PriceKind
 
@@ -74,16 +74,14 @@ def pay_group(policy: Policy, day: date, status: str, group: str, note: str) -> 
     table = policy.weights_on(day)
     rules = policy.settings.status_pay
     if status != "grouped":
-        rule = rules[status]
-        if rule.rule == "group":
-            return _by_row(table, str(rule.value), rules)
-        if rule.rule == "own_group":
-            return _by_row(table, group, rules)
-        return PayGroup(f"status:{status}", None, Fraction(1), rule)
+        if status not in rules:
+            raise SettlementError(f"status {status!r} has no rule under [status_pay] of {policy.id}")
+        return _by_rule(table, status, group, rules)
     if note and note not in policy.pay_as:
         known = ", ".join(policy.pay_as) or "none"
         raise PolicyError(f"no note {note!r}; known: {known}", parameter="pay_as")
     found = [p for p in policy.pay_as.values() if p.group == group and (p.always or p.id == note)]
+    found.sort(key=lambda p: p.id != note)  # the note that the case names comes first
     if found:
         return _by_row(table, found[0].pay_as, rules, found[0].share)
     return _by_row(table, group, rules)
@@ -97,10 +95,26 @@ def _by_row(
 ) -> PayGroup:
     row = table.get(group)
     if row is None or row.weight is None:
-        return PayGroup("status:not_covered", None, share, rules["not_covered"])
+        return _by_rule(table, "not_covered", group, rules)
     if row.unstable and "unstable" in rules:
-        return PayGroup("status:unstable", None, share, rules["unstable"])
+        return _by_rule(table, "unstable", group, rules)
     return PayGroup(group, row, share, None)
+
+
+def _by_rule(
+    table: Mapping[str, WeightRow], status: str, group: str, rules: Mapping[str, StatusPay]
+) -> PayGroup:
+    """Pay by the rule of a status; "group" and "own_group" lead to a row of the weight table."""
+    rule = rules[status]
+    if rule.rule not in ("group", "own_group"):
+        return PayGroup(f"status:{status}", None, Fraction(1), rule)
+    name = str(rule.value) if rule.rule == "group" else group
+    if status in ("ambiguous", "ungrouped", "rejected"):
+        return _by_row(table, name, rules)
+    row = table.get(name)
+    if row is None or row.weight is None:
+        raise PolicyError(f"group {name!r} has no weight in force", parameter=f"status_pay.{status}")
+    return PayGroup(name, row, Fraction(1), None)
 
 
 def price(policy: Policy, paid: PayGroup, where: Where) -> Price:

@@ -27,7 +27,7 @@ from grouper._pricing import PayGroup, Price, Where, pay_group, price
 from grouper.errors import ConservationError, SettlementError
 from grouper.kernels import payment
 from grouper.tables._policy import Policy, Value, load_policy
-from grouper.tables._types import I32, I64, Band, PriceField
+from grouper.tables._types import I32, I64, Band, PriceField, PriceKind
 
 EPOCH = 719_163
 
@@ -121,7 +121,7 @@ def settle(
     closing = Closing(policy, rows, claim, keys.index, keys.prices)
     closed = [closing.close(u) for u in units]
     priced = _Priced(policy, rows, units, pool, keys, claim, ratio, band, closing)
-    hospital_rows = priced.hospitals()
+    hospital_rows = priced.hospitals(closed)
     _prove(closed, hospital_rows)
     return Settlement(
         _cases=priced.cases(),
@@ -230,7 +230,7 @@ def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
 
 def _refuse_costless(rows: Rows, keys: _Keys) -> None:
     """Refuse cases that are to be paid by their cost and have none."""
-    by_cost = [p.fields[PriceField.KIND] == 1 for p in keys.prices]
+    by_cost = [p.fields[PriceField.KIND] == PriceKind.COST and not p.booked for p in keys.prices]
     lost = np.flatnonzero(np.array(by_cost, np.bool_)[keys.index] & (rows.cost < 0))
     if len(lost):
         name = keys.groups[keys.index[lost[0]]].name
@@ -304,16 +304,18 @@ class _Priced:
         return labels(self.band.astype(np.int32) - 1, [b.name.lower() for b in Band if b])
 
     def _score(self) -> pa.Array:
-        """Return the claim: a score under points, the price in yuan under a rate."""
+        """Return the claim: a score under points (none off the top), yuan under a rate."""
         m = self.policy.settings.method
-        return decimals(self.claim, m.score_decimals if m.kind == "point" else 2, None)
+        if m.kind == "rate":
+            return decimals(self.claim, 2)
+        return decimals(self.claim, m.score_decimals, self.closing.off_top)
 
     def band_counts(self) -> dict[str, int]:
         """Count cases by band."""
         found = np.bincount(self.band, minlength=len(Band))
         return {b.name.lower(): int(found[b]) for b in Band}
 
-    def hospitals(self) -> pa.Table:
+    def hospitals(self, closed: Sequence[Closed]) -> pa.Table:
         """Lay out one row a hospital and fund period."""
         r, size = self.rows, len(self.rows.hospital.distinct)
         part = np.full(len(r), -1, np.int32)
@@ -321,7 +323,7 @@ class _Priced:
             part[unit.rows] = k * size + r.hospital.index[unit.rows]
         amounts = {
             "cases": np.ones(len(r), np.int64),
-            "claims": self.claim,
+            "claims": np.where(self.closing.off_top, 0, self.claim),
             "cost_fen": np.maximum(r.cost, 0),
             "booked_fund_fen": r.booked,
             "patient_fen": r.patient,
@@ -342,8 +344,9 @@ class _Priced:
         }
         for name in amounts:
             columns[name] = pa.array(sums[name][used])
-        columns["entries_fen"] = pa.array(np.zeros(len(used), np.int64))
-        columns["payable_fen"] = columns["pay_fen"]
+        entries = [closed[p // size].floors.get(ids[p % size], 0) for p in used]
+        columns["entries_fen"] = pa.array(entries, pa.int64())
+        columns["payable_fen"] = pc.add(columns["pay_fen"], columns["entries_fen"])
         return pa.table(columns)
 
     def pools(self, closed: Sequence[Closed]) -> pa.Table:
@@ -368,8 +371,8 @@ class _Priced:
                 "pay_fen": c.pay,
                 "balance_fen": c.balance,
                 "undistributed_fen": c.undistributed,
-                "entries_fen": 0,
-                "payable_fen": c.pay,
+                "entries_fen": sum(c.floors.values()),
+                "payable_fen": c.pay + sum(c.floors.values()),
             }
             for name, x in row.items():
                 columns.setdefault(name, []).append(x)
@@ -434,6 +437,19 @@ def _entries(closed: Sequence[Closed]) -> pa.Table:
                         "reference": c.unit.fund.source,
                     }
                 )
+        for hospital, fen in sorted(c.floors.items(), key=lambda x: x[0].encode()):
+            found.append(
+                {
+                    "entry_id": f"floor:{c.unit.pool}:{c.unit.period}:{hospital}",
+                    "kind": "floor",
+                    "pool_id": c.unit.pool,
+                    "hospital_id": hospital,
+                    "settlement_month": str(c.unit.fund.to)[:7],
+                    "amount_fen": fen,
+                    "reason": "method.negative = zero_hospital: lifts the hospital to zero",
+                    "reference": "",
+                }
+            )
     return pa.Table.from_pylist(found, schema=ENTRIES)
 
 

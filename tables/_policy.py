@@ -357,10 +357,12 @@ def _read_weights(path: Path) -> dict[str, WeightRow]:
         group, weight, mean_cost, basic, kind = cells
         if not group or group in rows:
             raise TableError(f"group {group!r} is empty or stands twice", file=path.name, row=line)
-        mean = decimal(mean_cost, path.name, line)
+        mean, value = (decimal(x, path.name, line) for x in (mean_cost, weight))
+        if (mean or 0) < 0 or (value or 0) < 0:
+            raise TableError("a negative weight or mean cost", file=path.name, row=line)
         rows[group] = WeightRow(
             group,
-            decimal(weight, path.name, line),
+            value,
             mean * 100 if mean is not None else None,
             basic in ("1", "true", "是"),
             kind == "unstable",
@@ -376,7 +378,8 @@ def _read_pay_as(path: Path, tables: Iterable[Mapping[str, WeightRow]]) -> dict[
     groups = {g for t in tables for g in t}
     columns = ("id", "group", "note", "pay_as", "share", "when")
     for line, (key, group, note, target, share, when) in read_table(path, columns):
-        part = decimal(share or "1", path.name, line) or Fraction(1)
+        part = decimal(share or "1", path.name, line)
+        assert part is not None
         if key in found or group not in groups or (target or group) not in groups:
             message = f"{key!r} stands twice, or {group!r} or {target!r} has no weight row"
             raise TableError(message, file=path.name, row=line)
@@ -429,11 +432,18 @@ def _check(policy: Policy, file: str) -> None:
             faults.append(f"status_pay.{name}: rule {rule.rule} needs a number as value")
         if rule.rule == "cost_over_mean" and "overall_mean" not in s.param:
             faults.append(f"status_pay.{name}: cost_over_mean needs param.overall_mean")
+        if rule.rule == "own_group" and name == "not_covered":
+            faults.append("status_pay.not_covered: own_group has no weight of its own")
         if rule.rule == "group" and not any(rule.value in t for t in policy.tables.values()):
             faults.append(f"status_pay.{name}: group {rule.value!r} is in no weight table")
     faults += [
         f"param.{n}: not one of {', '.join(PARAMETERS)}" for n in s.param if n not in PARAMETERS
     ]
+    for name, p in s.param.items():
+        money = name in ("base_rate", "fund", "overall_mean")
+        if (p.unit.split(" ")[0] in UNITS) != money or (not money and p.unit != "ratio"):
+            wanted = "fen, yuan or 万元, such as 'yuan per 1.0000 RW'" if money else "ratio"
+            faults.append(f"param.{name}: unit {p.unit!r} is not {wanted}")
     for value in s.param["fund"].values if "fund" in s.param else ():
         if value.to is None:
             faults.append("param.fund: each value needs `to`: it is the money of a period")

@@ -183,7 +183,7 @@ class PaidCase:
     factor: Fraction | None
     band: str | None
     benchmark_fen: int | None
-    final_score: Decimal
+    final_score: Decimal | None
     standard_fen: int
     booked_fund_fen: int
     other_payers_fen: int
@@ -555,7 +555,7 @@ class Unit:
         common_ratio = self.form == "ratio" and self.scope in ("region", "published")
         if self.form == "difference":
             worth = fund + sum(c.patient + c.others for c in shared)
-        elif self.form == "ratio":
+        elif self.form == "ratio" and any(amounts.values()):
             worth = half_up(fund / self.common_ratio(shared))
         else:
             worth = fund
@@ -630,7 +630,11 @@ class Unit:
             factor=claim.factor,
             band=claim.band,
             benchmark_fen=claim.benchmark,
-            final_score=Decimal(claim.amount).scaleb(-decimals),
+            final_score=(
+                None  # off the top of a shared fund there is no score
+                if self.policy.points and claim.off_top
+                else Decimal(claim.amount).scaleb(-decimals)
+            ),
             standard_fen=self.standard[c.id],
             booked_fund_fen=c.booked,
             other_payers_fen=c.others,

@@ -761,7 +761,31 @@ def test_a_case_is_not_paid_twice(tmp_path: Path) -> None:
         by_engine(policy(tmp_path, FIXED), [case(1), case(1)])
 
 
-@pytest.mark.parametrize("unit", ["yuan", "yuan per 1.0000 RW", "yuan/RW"])
+@pytest.mark.parametrize("unit", ["yuan/RW", "元", "", "ratio"])
+def test_an_unknown_unit_of_money_is_refused(unit: str, tmp_path: Path) -> None:
+    path = policy(tmp_path, FIXED, param={"base_rate": parameter(unit, {"value": 10})})
+    with pytest.raises(GrouperError, match="unit"):
+        engine_cases(path, [case(1)])
+
+
+def test_a_hospital_below_zero_is_lifted_by_an_entry(tmp_path: Path) -> None:
+    dear = {"total_cost_fen": 9_000_000, "fund_paid_fen": 0}
+    poor = [case(1, hospital_id="H1", **dear), case(2, hospital_id="H2")]
+    for negative, floor in (("keep", 0), ("zero_hospital", 1)):
+        method = {"kind": "rate", "fund_form": "difference", "negative": negative}
+        path = policy(tmp_path, method)
+        found = by_engine(path, poor)
+        first = found.hospitals().to_pylist()[0]
+        assert first["pay_fen"] < 0
+        assert first["entries_fen"] == -first["pay_fen"] * floor
+        assert first["payable_fen"] == first["pay_fen"] + first["entries_fen"]
+        (pool,) = found.pools().to_pylist()
+        assert pool["entries_fen"] == first["entries_fen"]
+        kinds = found.entries()["kind"].to_pylist()
+        assert kinds == ["balance"] + ["floor"] * floor
+
+
+@pytest.mark.parametrize("unit", ["yuan", "yuan per 1.0000 RW"])
 def test_yuan_are_a_hundred_fen(unit: str, tmp_path: Path) -> None:
     path = policy(tmp_path, FIXED, param={"base_rate": parameter(unit, {"value": 10})})
     assert engine_cases(path, [case(1)])["1"]["pay_fen"] == 1000
