@@ -75,7 +75,9 @@ def pay_group(policy: Policy, day: date, status: str, group: str, note: str) -> 
     rules = policy.settings.status_pay
     if status != "grouped":
         if status not in rules:
-            raise SettlementError(f"status {status!r} has no rule under [status_pay] of {policy.id}")
+            raise SettlementError(
+                f"status {status!r} has no rule under [status_pay] of {policy.id}"
+            )
         return _by_rule(table, status, group, rules)
     if note and note not in policy.pay_as:
         known = ", ".join(policy.pay_as) or "none"
@@ -113,7 +115,9 @@ def _by_rule(
         return _by_row(table, name, rules)
     row = table.get(name)
     if row is None or row.weight is None:
-        raise PolicyError(f"group {name!r} has no weight in force", parameter=f"status_pay.{status}")
+        raise PolicyError(
+            f"group {name!r} has no weight in force", parameter=f"status_pay.{status}"
+        )
     return PayGroup(name, row, Fraction(1), None)
 
 

@@ -13,37 +13,47 @@ overall, 0.75 within a group, 0.69 within group and severity; log length of stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
-from itertools import chain, islice, product
+from itertools import islice
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
-from grouper._columns import BY_NAME, COLUMNS
+from grouper._columns import BY_NAME
 from grouper._grouping import group
-from grouper.tables import Scheme, Status, _rules, load_scheme
-from grouper.tables._rules import And, Atom, Compare, Count, Member, Or, Rule, atoms, sets_of
+from grouper._templates import (
+    KEPT,
+    MOTHERS,
+    NEWBORNS,
+    WIDTH,
+    Book,
+    Columns,
+    Flags,
+    Templates,
+    case_ids,
+    case_table,
+    code_lists,
+    fact_columns,
+    find_templates,
+    popular,
+)
+from grouper.tables import Scheme, load_scheme
+from grouper.tables._rules import Member, atoms
 from grouper.tables._types import DIAGNOSES, I32, I64, MISSING, PROCEDURES, U8, Fact, Side
 
 __all__ = ["Region", "hostile_cases", "make_region"]
 
 F64: TypeAlias = NDArray[np.float64]
-Flags: TypeAlias = NDArray[np.bool_]
-Columns: TypeAlias = dict[str, Any]  # name -> pyarrow array
 
 STREAMS = ("templates", "region", "cases", "diagnoses", "procedures", "weights", "money")
-PROPOSED, KEPT = 768, 256  # templates of an ADRG row
-WIDTH, WAYS = 4, 64  # most codes of a template on one side, ways through a rule that are tried
-FAR = 2**31 - 1
 
 MEAN_COST_FEN = 900_000
 SIGMA_GROUPS, SIGMA_HOSPITALS, SIGMA_COST = 0.72, 0.28, 0.635  # of log cost
@@ -65,15 +75,9 @@ INSURANCES, FUND_RATES = ("310", "390"), np.array([0.861, 0.712])  # 职工, 居
 BUDGET = 98  # % of the booked fund
 AREAS, AT_HOME = ("990100", "990200", "990300", "980100"), 0.97  # the pool 统筹区 comes first
 DEPARTMENTS = ("内科", "外科", "儿科", "新生儿科")
-MOTHERS, NEWBORNS = "O", "P"  # chapters of ICD-10 that belong to one kind of patient
 ODD = 0.0025  # share of cases with an unknown secondary, and of those with sex 9
 ODD_CODES = tuple(f"ZZZ.{k:03}" for k in range(20))
 GOLDEN = np.uint16(40503)  # 2^16 / golden ratio: steps that keep the draws of one case apart
-FACT_COLUMNS = {
-    **{"sex": Fact.SEX, "age": Fact.AGE, "age_days": Fact.AGE_DAYS},
-    **{"birth_weight": Fact.WEIGHT, "admission_weight": Fact.WEIGHT},
-    **{"los": Fact.LOS, "icu_hours": Fact.ICU_HOURS},
-}
 
 
 @dataclass(frozen=True)
@@ -122,16 +126,16 @@ def make_region(
     """
     if not 0 < n <= 10**8 or hospitals < 1:
         raise ValueError(f"n={n}, hospitals={hospitals}: n is 1 … 100000000, hospitals 1 or more")
-    book = _Book(scheme if isinstance(scheme, Scheme) else load_scheme(scheme))
+    book = Book(scheme if isinstance(scheme, Scheme) else load_scheme(scheme))
     seeds = SeedSequence(seed).spawn(len(STREAMS))
     rng = {name: Generator(PCG64(s)) for name, s in zip(STREAMS, seeds, strict=True)}
-    rows = _make_rows(_find_templates(book, rng["templates"], threads), rng["region"])
+    rows = _make_rows(find_templates(book, rng["templates"], threads), rng["region"])
     places = _make_places(hospitals, rng["region"])
     drawn = _draw(n, rows, places, rng["cases"])
     columns = _stay_columns(drawn, rows, places, year, rng["cases"])
     columns["diagnoses"] = _diagnoses(book, drawn, rows, rng["diagnoses"])
     columns["procedures"] = _procedures(book, drawn, rows, rng["procedures"])
-    found = group(_table(columns), book.scheme, threads=threads).arrays
+    found = group(case_table(columns), book.scheme, threads=threads).arrays
     log_weight = _log_weights(book, rows, found.drg, rng["weights"])
     log_cost = np.append(log_weight[book.group_of_drg], 0.0)[found.drg]
     log_cost += _severity_effect(found.drg, found.severity) + SIGMA_COST * drawn.z
@@ -139,174 +143,7 @@ def make_region(
     columns |= {f"{name}_fen": pa.array(fen) for name, fen in money.items()}
     weights = _weight_table(book, log_weight, int(money["total_cost"].mean()))
     funds = _funds(drawn, money["fund_paid"])
-    return Region(_table(columns), _hospital_table(places, year), weights, funds)
-
-
-# ------------------------------------------------------------------------------ rules → templates
-
-
-@dataclass(frozen=True)
-class _Book:
-    """A scheme's codes, as the draws ask for them; arrays over code ids."""
-
-    scheme: Scheme
-
-    @cached_property
-    def chapter(self) -> NDArray[np.str_]:
-        return np.array([c[:1] for c in self.scheme.codes])
-
-    @cached_property
-    def usable(self) -> Flags:
-        """Tell which codes an ordinary file holds: in the code list, not grey 灰码."""
-        found = np.asarray(self.scheme.arrays.is_grey[1:] == 0)
-        if listed := self.scheme.code_list:
-            known = listed.diagnoses.keys() | listed.procedures.keys()
-            found &= np.array([c in known for c in self.scheme.codes])
-        return found
-
-    @cached_property
-    def principals(self) -> I32:
-        return self.members(self.tested(Side.ZYZD))
-
-    @cached_property
-    def groups(self) -> list[str]:
-        """Every DRG code once, in the order of trial."""
-        return list(dict.fromkeys(d.code for d in self.scheme.drgs))
-
-    @cached_property
-    def group_of_drg(self) -> I32:
-        index = {code: k for k, code in enumerate(self.groups)}
-        return np.array([index[d.code] for d in self.scheme.drgs], np.int32)
-
-    def flags(self, names: Iterable[str]) -> Flags:
-        """Tell which codes are in any of these sets."""
-        within = np.zeros(len(self.scheme.codes), np.bool_)
-        levels = {"MCC": self.scheme.mcc, "CC": self.scheme.cc}
-        for name in names:
-            known = self.scheme.code_id
-            within[[known[c] for c in levels.get(name, ())] or self.scheme.sets.get(name, [])] = (
-                True
-            )
-        return within
-
-    def members(self, names: Iterable[str]) -> I32:
-        """Return the ids in any of these sets; usable ones only, unless there are none."""
-        within = self.flags(names)
-        within &= self.usable | (not (within & self.usable).any())
-        return np.flatnonzero(within).astype(np.int32)
-
-    def tested(self, side: Side, *, facts: bool = False) -> set[str]:
-        """Name the sets that rules (those that also compare `facts`) look for on this side."""
-        rules = [r.rule for r in (*self.scheme.mdcs, *self.scheme.adrgs, *self.scheme.drgs)]
-        if facts:
-            rules = [r for r in rules if any(isinstance(a, Compare) for a in atoms(r))]
-        return {name for r in rules for name, sides in sets_of(r).items() if sides & side}
-
-
-class _Templates(NamedTuple):
-    """Cases in short: their ADRG row, code ids (−1 = none, at the end) and facts."""
-
-    row: I32  # [t]
-    dx: I32  # [t, WIDTH]
-    px: I32  # [t, WIDTH]
-    facts: I32  # [t, 8]
-
-
-def _find_templates(book: _Book, rng: Generator, threads: int | None) -> _Templates:
-    """Propose templates for every row that groups; keep those that the grouper puts there."""
-    found: list[_Templates] = []
-    for k, adrg in enumerate(book.scheme.adrgs):
-        if book.scheme.row_status[k] == Status.GROUPED:
-            ways = _ways(And((book.scheme.mdcs[adrg.parent].rule, adrg.rule)))
-            for way in ways:
-                found += _propose(book, way, k, -(-PROPOSED // len(ways)), rng)
-    row, dx, px, facts = (np.concatenate(x) for x in zip(*found, strict=True))
-    columns = _fact_columns(facts) | {"case_id": _case_ids(len(row))}
-    for name, ids in (("diagnoses", dx), ("procedures", px)):
-        off = np.concatenate([[0], np.cumsum((ids >= 0).sum(axis=1))]).astype(np.int32)
-        columns[name] = _lists(book.scheme.codes, ids[ids >= 0], off)
-    hit = group(_table(columns), book.scheme, threads=threads).arrays.adrg == row
-    return _Templates(row[hit], dx[hit], px[hit], facts[hit])
-
-
-def _ways(rule: Rule) -> list[tuple[Atom, ...]]:
-    """List the conjunctions of atoms that make a rule true, up to a number of them."""
-    if isinstance(rule, Or):
-        return list(islice(chain.from_iterable(map(_ways, rule.parts)), WAYS))
-    if isinstance(rule, And):
-        return [tuple(chain(*w)) for w in islice(product(*map(_ways, rule.parts)), WAYS)]
-    return [(rule,)]
-
-
-def _wish(book: _Book, way: Sequence[Atom]) -> tuple[list[I32], list[I32], I32, I32]:
-    """Return what atoms ask for: per place a list of diagnoses, of procedures; bounds of the facts.
-
-    What cannot be asked for is left to the trial.
-    """
-    wanted: dict[Side, list[I32]] = {DIAGNOSES: [book.principals], PROCEDURES: []}
-    bounds = np.array([[-FAR], [FAR]], np.int32).repeat(len(Fact), axis=1)
-    for atom in sorted(way, key=lambda a: len(getattr(a, "vars", ()))):
-        if isinstance(atom, Compare) and isinstance(atom.value, int):
-            fact, op = _rules.NUMBER_VARIABLES[atom.var], atom.op
-            if op in ("=", ">", ">="):
-                bounds[0, fact] = max(bounds[0, fact], atom.value + (op == ">"))
-            if op in ("=", "<", "<="):
-                bounds[1, fact] = min(bounds[1, fact], atom.value - (op == "<"))
-        elif isinstance(atom, Member) and not atom.negated:
-            _place(wanted, book.members(atom.sets), _rules.sides_of(atom.vars))
-        elif isinstance(atom, Count) and atom.op in ("=", ">", ">=") and atom.value < WIDTH:
-            ids, sides = book.members([atom.set]), _rules.sides_of(atom.vars)
-            _place(wanted, ids, sides)
-            wanted[DIAGNOSES if sides & DIAGNOSES else PROCEDURES] += [ids] * (atom.value - 1)
-    return wanted[DIAGNOSES], wanted[PROCEDURES], bounds[0], bounds[1]
-
-
-def _place(wanted: Mapping[Side, list[I32]], ids: I32, sides: Side) -> None:
-    """Ask for one of these codes: in the first place if it can be there, else in one of its own."""
-    side, first = (DIAGNOSES, Side.ZYZD) if sides & DIAGNOSES else (PROCEDURES, Side.ZYSS)
-    shared = ids[np.isin(ids, wanted[side][0])] if wanted[side] else ids
-    if sides & first and (len(shared) or sides & side == first):
-        wanted[side][:1] = [shared]
-    else:
-        wanted[side].append(ids)
-
-
-def _propose(
-    book: _Book, way: Sequence[Atom], row: int, n: int, rng: Generator
-) -> list[_Templates]:
-    """Draw templates for one way; none if a list it asks for is empty or it asks for too many."""
-    dx, px, low, high = _wish(book, way)
-    newborn = high[Fact.AGE] == 0 or high[Fact.AGE_DAYS] < FAR
-    if not newborn and (book.chapter[dx[0]] != NEWBORNS).any():
-        dx[0] = dx[0][book.chapter[dx[0]] != NEWBORNS]
-    if max(len(dx), len(px)) > WIDTH or not all(map(len, (*dx, *px))):
-        return []
-    codes = np.full((2, n, WIDTH), -1, np.int32)
-    for side, lists in enumerate((dx, px)):
-        for k, ids in enumerate(lists):
-            codes[side, :, k] = rng.permutation(_popular(ids, 2, n, rng))
-    facts = np.where((low > -FAR) | (high < FAR), np.clip(5, low, high), MISSING)
-    facts = facts.astype(np.int32)[None, :].repeat(n, axis=0)
-    mother = book.chapter[codes[0, :, 0]] == MOTHERS
-    age = np.where(rng.random(n) < 0.1, rng.integers(1, 15, n), rng.normal(57, 17, n).clip(15, 99))
-    age = np.zeros(n) if newborn else np.where(mother, rng.integers(17, 46, n), age)
-    days = rng.integers(0, 29, n)
-    infant = (rng.random(n) < 0.01) & (not newborn)
-    age[infant], days[infant] = 0, rng.integers(29, 365, infant.sum())
-    least = max(700, low[Fact.WEIGHT])
-    grams = least + rng.beta(4, 3, n) * max(min(4500, high[Fact.WEIGHT]) - least, 0)
-    sex = np.where(mother, 2, rng.integers(1, 3, n))
-    for fact, value in zip(FACT_COLUMNS.values(), (sex, age, days, grams), strict=False):
-        facts[:, fact] = np.clip(value, low[fact], high[fact])
-    facts[facts[:, Fact.AGE] > 0, Fact.AGE_DAYS] = MISSING
-    facts[:, Fact.WEIGHT] = facts[:, Fact.WEIGHT] if newborn else MISSING
-    return [_Templates(np.full(n, row, np.int32), codes[0], codes[1], facts)]
-
-
-def _popular(ids: I32, head: int, n: int, rng: Generator) -> I32:
-    """Spread `n` places over codes by popularity 1 / (rank + head), in an order of its own."""
-    share = np.cumsum(1.0 / (np.arange(len(ids)) + head))
-    return rng.permutation(ids)[np.searchsorted(share / share[-1], (np.arange(n) + 0.5) / n)]
+    return Region(case_table(columns), _hospital_table(places, year), weights, funds)
 
 
 # ---------------------------------------------------------------------------- what cases come from
@@ -316,7 +153,7 @@ def _popular(ids: I32, head: int, n: int, rng: Generator) -> I32:
 class _Rows:
     """The ADRG rows that get cases; row r has the templates r · KEPT … of `templates`."""
 
-    templates: _Templates
+    templates: Templates
     adrg: I32  # [r] index into scheme.adrgs
     share: F64  # [r] of the cases
     operated: Flags  # [r]
@@ -347,11 +184,11 @@ class _Drawn:
     z: F64  # deviation of log cost within group and severity, in standard deviations
 
 
-def _make_rows(hits: _Templates, rng: Generator) -> _Rows:
+def _make_rows(hits: Templates, rng: Generator) -> _Rows:
     """Give each row that was reached its templates, a share of the cases and a level of cost."""
     adrg, start, found = np.unique(hits.row, return_index=True, return_counts=True)
     at = (start[:, None] + np.arange(KEPT) % found[:, None]).ravel()
-    templates = _Templates(*(x[at] for x in hits))
+    templates = Templates(*(x[at] for x in hits))
     operated = templates.px[::KEPT, 0] >= 0
     score = rng.normal(size=len(adrg)) + 0.5 * _standard(np.log(found)) - 1.0 * operated
     size = np.exp(SIGMA_SIZES * _quantiles_of_normal(len(adrg)))[score.argsort().argsort()]
@@ -421,8 +258,8 @@ def _stay_columns(
     left = rng.integers(0, last + 1, n)
     settled = np.minimum(left + rng.integers(0, 6, n), last)
     child = np.where(facts[:, Fact.WEIGHT] != MISSING, 3, 2)
-    return _fact_columns(facts) | {
-        "case_id": _case_ids(n),
+    return fact_columns(facts) | {
+        "case_id": case_ids(n),
         "hospital_id": _named(places.ids, drawn.hospital),
         "hospital_level": _named(HOSPITAL_LEVELS, places.level[drawn.hospital]),
         "insurance": _named(INSURANCES, drawn.insurance),
@@ -437,7 +274,7 @@ def _stay_columns(
     }
 
 
-def _diagnoses(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
+def _diagnoses(book: Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
     """Return a template's diagnoses, the CC or MCC that a case wants, and popular others."""
     plain, cc, mcc = (_quantiles(ids, rng) for ids in _secondaries(book))
     wanted, level, n = rows.templates.dx[drawn.template], drawn.level, len(drawn.row)
@@ -453,10 +290,10 @@ def _diagnoses(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
     ids[at[put]] = cc[u[1, put]]
     odd = off[1:][(lengths > asked + 2) & (rng.random(n) < ODD)] - 1
     ids[odd] = len(book.scheme.codes) + rng.integers(0, len(ODD_CODES), len(odd))
-    return _lists((*book.scheme.codes, *ODD_CODES), ids, off)
+    return code_lists((*book.scheme.codes, *ODD_CODES), ids, off)
 
 
-def _secondaries(book: _Book) -> tuple[I32, I32, I32]:
+def _secondaries(book: Book) -> tuple[I32, I32, I32]:
     """Return the codes that change nothing but severity: neither CC nor MCC, CC, MCC.
 
     Left out are lists that rules look up among other diagnoses, those that go with a sex or an age,
@@ -471,7 +308,7 @@ def _secondaries(book: _Book) -> tuple[I32, I32, I32]:
     return plain, cc if len(cc) else plain, mcc if len(mcc) else plain
 
 
-def _procedures(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
+def _procedures(book: Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
     """Return a template's procedures, one more of its row, and others that no rule looks for."""
     free = book.usable & (book.scheme.sides & PROCEDURES != 0)
     free &= ~book.flags(book.tested(PROCEDURES))
@@ -485,12 +322,12 @@ def _procedures(book: _Book, drawn: _Drawn, rows: _Rows, rng: Generator) -> Any:
     at = off[:-1] + asked
     put = (at < off[1:]) & operated & (second != wanted[:, 0]) & (rng.random(n) < 0.5)
     ids[at[put]] = second[put]
-    return _lists(book.scheme.codes, ids, off)
+    return code_lists(book.scheme.codes, ids, off)
 
 
 def _quantiles(ids: I32, rng: Generator) -> I32:
     """Spread 2^16 places over codes by popularity; an even draw of places draws codes."""
-    return _popular(ids, 10, 1 << 16, rng) if len(ids) else np.zeros(1 << 16, np.int32)
+    return popular(ids, 10, 1 << 16, rng) if len(ids) else np.zeros(1 << 16, np.int32)
 
 
 def _fill(wanted: I32, lengths: I64, others: I32, rng: Generator) -> tuple[I32, I32]:
@@ -508,7 +345,7 @@ def _fill(wanted: I32, lengths: I64, others: I32, rng: Generator) -> tuple[I32, 
 # ------------------------------------------------------------------------------------------- money
 
 
-def _log_weights(book: _Book, rows: _Rows, drg: I32, rng: Generator) -> F64:
+def _log_weights(book: Book, rows: _Rows, drg: I32, rng: Generator) -> F64:
     """Return the log weight of every group: its ADRG row's, higher with CC, highest with MCC."""
     drgs = book.scheme.drgs
     level = rng.normal(size=len(book.scheme.adrgs))
@@ -572,37 +409,8 @@ def _funds(drawn: _Drawn, paid: I64) -> dict[str, int]:
 # ----------------------------------------------------------------------------------------- columns
 
 
-def _table(columns: Columns) -> pa.Table:
-    """Put columns in the order of the case table."""
-    return pa.table({c.name: columns[c.name] for c in COLUMNS if c.name in columns})
-
-
-def _fact_columns(facts: I32) -> Columns:
-    values = {name: np.ascontiguousarray(facts[:, f]) for name, f in FACT_COLUMNS.items()}
-    return {name: pa.array(x, mask=x == MISSING) for name, x in values.items()}
-
-
 def _named(names: Sequence[str], index: NDArray[Any]) -> Any:
     return pa.array(names, pa.string()).take(pa.array(index))
-
-
-def _lists(texts: Sequence[str], ids: I32, off: Any) -> Any:
-    """Return list<dictionary<string>> of code ids."""
-    used = np.flatnonzero(np.bincount(ids, minlength=len(texts)))
-    place = np.zeros(len(texts), np.int32)
-    place[used] = np.arange(len(used))
-    known = pa.array([texts[k] for k in used.tolist()], pa.string())
-    return pa.ListArray.from_arrays(off, pa.DictionaryArray.from_arrays(place[ids], known))
-
-
-def _case_ids(n: int) -> Any:
-    text: Any = np.full((n, 10), ord("C"), np.uint8)
-    number = np.arange(1, n + 1, dtype=np.uint32)
-    for k in range(9, 0, -1):
-        number, digit = np.divmod(number, np.uint32(10))
-        text[:, k] = digit + ord("0")
-    offsets: Any = np.arange(n + 1, dtype=np.int32) * 10
-    return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _hospital_table(places: _Places, year: int) -> pa.Table:
@@ -616,7 +424,7 @@ def _hospital_table(places: _Places, year: int) -> pa.Table:
     return pa.table(columns)
 
 
-def _weight_table(book: _Book, log_weight: F64, mean_fen: int) -> pa.Table:
+def _weight_table(book: Book, log_weight: F64, mean_fen: int) -> pa.Table:
     e4 = np.rint(1e4 * np.exp(log_weight)).clip(1).astype(np.int64).tolist()
     columns: Columns = {
         "group": pa.array(book.groups, pa.string()),

@@ -160,7 +160,7 @@ def _codes(s: Scheme) -> Iterator[Finding]:
     for code in sorted(s.mcc.keys() & s.cc.keys()):
         yield Finding("L106", "cc.csv", f"{code} is MCC and CC; each has its own exclusion")
     for d in s.drgs:
-        if d.code == s.adrgs[d.parent].code and s.row_status[d.parent] == 0:
+        if d.code == s.adrgs[d.parent].code.split("#")[0] and s.row_status[d.parent] == 0:
             yield Finding("L107", f"drg.csv:{d.line}", f"{d.code} is a bare ADRG as group")
 
 
@@ -175,8 +175,7 @@ def _check_policy(p: Policy) -> Iterator[Finding]:
         if len(ones) > 5:
             yield Finding("L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}")
     for name, parameter in p.settings.param.items():
-        ends = sorted((v.to, v.from_) for v in parameter.values if v.to)
         starts = {v.from_.toordinal() for v in parameter.values}
-        for end, _ in ends[:-1]:
-            if end.toordinal() + 1 not in starts:
+        for end in sorted({v.to for v in parameter.values if v.to}):
+            if end.toordinal() + 1 not in starts and end.toordinal() < max(starts):
                 yield Finding("L203", f"param.{name}", f"no value begins the day after {end}")

@@ -45,7 +45,8 @@ def expected_cases(scheme: str) -> list[dict[str, Any]]:
     with shared(f"cases/{EXPECTED[scheme]}").open(encoding="utf-8") as f:
         for r in csv.DictReader(f):
             case: dict[str, Any] = {
-                k: whole(r[k]) for k in ("sex", "age", "age_days", "birth_weight", "los", "icu_hours")
+                k: whole(r[k])
+                for k in ("sex", "age", "age_days", "birth_weight", "los", "icu_hours")
             }
             case |= {
                 "case_id": r["case_id"],

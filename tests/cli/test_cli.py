@@ -78,8 +78,8 @@ def test_group_then_settle_is_run(
         words = ("group", str(cases), "--scheme", "chs-drg-1.1", "-o", str(grouped))
         assert grouper_cli(capsys, *words)[0] == 0
         assert grouper_cli(capsys, "settle", str(grouped), *base, "-o", str(apart))[0] == 0
-        words = ("run", str(cases), "--scheme", "chs-drg-1.1", *base, "-o", str(whole))
-        code, text, _ = grouper_cli(capsys, *words)
+        again = ("run", str(cases), "--scheme", "chs-drg-1.1", *base, "-o", str(whole))
+        code, text, _ = grouper_cli(capsys, *again)
         assert code == 0
         (proof,) = json.loads(text)["proof"]
         parts = proof["pay_fen"] + proof["balance_fen"] + proof["undistributed_fen"]
@@ -130,7 +130,10 @@ def test_tables_list_show_check(capsys: pytest.CaptureFixture[str]) -> None:
         (("explain", "{cases}", "--case", "77", "--scheme", "chs-drg-1.1"), ["77"]),
         (("group", "{empty}", "--scheme", "chs-drg-1.1"), ["E310", "empty"]),
         (("group", "{lacking}", "--scheme", "chs-drg-1.1"), ["E300", "'sex'", "'procedures'"]),
-        (("group", "{cases}", "--scheme", "chs-drg-1.1", "--columns", "{map}"), ["nonsense", "other"]),
+        (
+            ("group", "{cases}", "--scheme", "chs-drg-1.1", "--columns", "{map}"),
+            ["nonsense", "other"],
+        ),
     ],
 )
 def test_refusals_exit_two_with_one_message_and_write_nothing(

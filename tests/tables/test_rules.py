@@ -263,7 +263,7 @@ def joined(parts: st.SearchStrategy[Rule]) -> st.SearchStrategy[Rule]:
 trees = st.recursive(atom_trees, joined, max_leaves=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(trees)
 def test_a_random_tree_survives_being_written_and_read(tree: Rule) -> None:
     assert parse(text_of(tree)) == tree
@@ -277,11 +277,12 @@ def test_a_random_tree_does_not_depend_on_the_kind_of_blank(tree: Rule, blank: s
         assert parse(text.replace(" ", blank)) == tree
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("ZYZDQTSNL in(){},=<>'12orandA∩#.length"), max_size=30))
 def test_any_text_parses_or_is_refused_with_a_column_inside_it(text: str) -> None:
+    column = 1
     try:
-        column = 1 if parse(text) else 0
+        parse(text)
     except RuleError as e:
         column = e.column
     assert 1 <= column <= len(clean_text(text)) + 1
