@@ -287,7 +287,7 @@ def group_case(i: int, c: CaseArrays, s: DrgArrays, out: GroupArrays) -> None:
     elif reason == 0 and c.dx[start] < 0 and not s.options[ANY_CODE]:
         reason = UNKNOWN_PRINCIPAL
     if reason != 0:
-        out.status[i], out.reason[i] = REJECTED, reason
+        out.status[i], out.reason[i], out.warn[i] = REJECTED, reason, 0
         return
     out.warn[i] |= np.uint32(code_warnings(i, c, s))
     out.status[i] = UNGROUPED

@@ -306,16 +306,14 @@ class NaiveScheme:
         procedures = self.usable_procedures(case)
         first_pass = self.first_match(self.facts(case, procedures))
         if not first_pass.group and self.options.retry_other_procedures:
-            for procedure in dict.fromkeys(procedures[1:]):
-                if procedure == procedures[0]:
-                    continue  # a repeat counts once
+            for procedure in procedures[1:]:
                 retry = self.first_match(self.facts(case, [procedure]))
                 if retry.group:
                     return retry
         return first_pass
 
     def usable_procedures(self, case: dict[str, Any]) -> list[str]:
-        procedures = [code for code in case["procedures"] if code]
+        procedures = list(dict.fromkeys(code for code in case["procedures"] if code))
         if self.options.grey_procedure == "drop_promote_next":
             return [code for code in procedures if code not in self.codes.grey_procedures]
         return procedures
