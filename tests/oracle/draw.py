@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from grouper.tables import Scheme
 from grouper.tables._types import DIAGNOSES, PROCEDURES
 
 
-def draw_cases(scheme: Scheme, seed: int, n: int) -> list[dict[str, Any]]:
-    """Draw `n` cases; the same seed gives the same cases."""
-    rng = random.Random(seed)
+class Pools(NamedTuple):
+    """Codes to draw from."""
+
+    dx: list[str]
+    px: list[str]
+    dx_sets: list[list[str]]
+    px_sets: list[list[str]]
+    levels: list[str]
+
+
+@cache
+def pools(scheme: Scheme) -> Pools:
+    """Sort a scheme's codes by what they are good for."""
     dx = [c for i, c in enumerate(scheme.codes) if scheme.sides[i] & DIAGNOSES]
     px = [c for i, c in enumerate(scheme.codes) if scheme.sides[i] & PROCEDURES]
     sets = [sorted(s) for s in scheme.set_codes.values() if s]
-    levels = sorted(scheme.mcc.keys() | scheme.cc.keys())
     known_dx, known_px = set(dx), set(px)
-    dx_sets = [s for s in sets if s[0] in known_dx]
-    px_sets = [s for s in sets if s[0] in known_px]
-    return [_case(rng, k, dx, px, dx_sets, px_sets, levels) for k in range(n)]
+    return Pools(
+        dx,
+        px,
+        [s for s in sets if s[0] in known_dx],
+        [s for s in sets if s[0] in known_px],
+        sorted(scheme.mcc.keys() | scheme.cc.keys()),
+    )
 
 
-def _case(
-    rng: random.Random,
-    k: int,
-    dx: list[str],
-    px: list[str],
-    dx_sets: list[list[str]],
-    px_sets: list[list[str]],
-    levels: list[str],
-) -> dict[str, Any]:
+def draw_cases(scheme: Scheme, seed: int, n: int) -> list[dict[str, Any]]:
+    """Draw `n` cases; the same seed gives the same cases."""
+    rng = random.Random(seed)
+    return [_case(rng, k, pools(scheme)) for k in range(n)]
+
+
+def _case(rng: random.Random, k: int, p: Pools) -> dict[str, Any]:
     def diagnosis() -> str:
         kind = rng.random()
         if kind < 0.45:
-            return rng.choice(rng.choice(dx_sets))
+            return rng.choice(rng.choice(p.dx_sets))
         if kind < 0.75:
-            return rng.choice(levels)
-        return rng.choice(["Z99.999x999", ""]) if kind < 0.79 else rng.choice(dx)
+            return rng.choice(p.levels)
+        return rng.choice(["Z99.999x999", ""]) if kind < 0.79 else rng.choice(p.dx)
 
     def procedure() -> str:
         kind = rng.random()
         if kind < 0.7:
-            return rng.choice(rng.choice(px_sets))
-        return rng.choice(["99.9999x99", ""]) if kind < 0.74 else rng.choice(px)
+            return rng.choice(rng.choice(p.px_sets))
+        return rng.choice(["99.9999x99", ""]) if kind < 0.74 else rng.choice(p.px)
 
     diagnoses = [
         diagnosis() for _ in range(rng.choice([1, 1, 2, 3, 5, 8, 40 if k % 97 == 0 else 6]))

@@ -62,6 +62,11 @@ def members(draw: st.DrawFn) -> Rule:
     return Member(vars_, tuple(sets), draw(st.booleans()))
 
 
+severities = st.builds(
+    Member, st.just(("QTZD",)), st.sampled_from([("MCC",), ("CC",), ("MCC", "CC")]), st.booleans()
+)
+
+
 @st.composite
 def comparisons(draw: st.DrawFn) -> Rule:
     var = draw(st.sampled_from([*NUMBERS, *TEXTS]))
@@ -85,7 +90,7 @@ def joined(parts: st.SearchStrategy[Rule]) -> st.SearchStrategy[Rule]:
 
 
 atom_trees: st.SearchStrategy[Rule] = st.one_of(
-    members(), members(), members(), comparisons(), counts(), st.booleans().map(Const)
+    members(), members(), severities, comparisons(), counts(), st.booleans().map(Const)
 )
 rules = st.recursive(atom_trees, joined, max_leaves=6).map(text_of)
 any_rule = st.one_of(st.just(""), rules, rules, rules)
@@ -137,26 +142,16 @@ def schemes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def procedure_lists(draw: st.DrawFn) -> list[str]:
-    """Draw procedures; of those that repeat, none is the principal one (see the test of that)."""
-    kinds = st.sampled_from([*PROCEDURES, *PROCEDURES, "unknown", "d0", ""])
-    px = draw(st.lists(kinds, max_size=4, unique=True))
-    repeat = (
-        len(px) > 1 and px[0] in PROCEDURES and px[0] not in GREY_PROCEDURES and draw(st.booleans())
-    )
-    return [*px, draw(st.sampled_from(px[1:]))] if repeat else px
-
-
-@st.composite
 def cases(draw: st.DrawFn) -> dict[str, Any]:
     dx = st.sampled_from([*DIAGNOSES, *DIAGNOSES, "unknown", "p0", ""])
+    px = st.sampled_from([*PROCEDURES, *PROCEDURES, "unknown", "d0", ""])
     age = draw(st.sampled_from([0, 0, 1, 17, 18, 70, 71]))
     days = st.sampled_from([0, 28, 29, 300])
     grams = st.sampled_from([None, 100, 1499, 1500, 2500])
     return case(
         draw(st.sampled_from(DIAGNOSES)),
         *draw(st.lists(dx, max_size=4)),
-        px=draw(procedure_lists()),
+        px=draw(st.lists(px, max_size=4)),
         sex=draw(st.sampled_from([0, 1, 2, 9])),
         age=age,
         age_days=draw(days) if age == 0 else draw(st.sampled_from([None, 5])),
@@ -455,6 +450,8 @@ def test_repeats_count_once(tmp_path: Path) -> None:
     )
     assert ask("dx", px=["p", "q"]).group == "AA19"
     assert ask("dx", px=["p", "p"]).reason == "no_adrg"
+    assert ask("dx", px=["p", "p", "q"]).group == "AA19"
+    assert ask("dx", px=["", "p", "", "p"]).reason == "no_adrg"
     assert ask("dx", px=["p", "p", "q", "q"]).group == "AA19"
     assert ask("dx", px=["x", "p", "p"]).reason == "no_adrg"
     assert ask("dx", "s", "s").group == "AB19"
@@ -462,7 +459,7 @@ def test_repeats_count_once(tmp_path: Path) -> None:
     assert ask("dx", "s", "t").reason == "no_adrg"
 
 
-def test_a_repeat_of_the_principal_procedure_is_read_alike(tmp_path: Path) -> None:
+def test_a_repeat_of_the_principal_procedure_is_no_other_procedure(tmp_path: Path) -> None:
     ask = Both(
         tiny_scheme(
             tmp_path / "s", adrg=[("AA1", "QTSS in P")], sets={"DX": ["dx"], "P": ["p", "q"]}
@@ -470,6 +467,8 @@ def test_a_repeat_of_the_principal_procedure_is_read_alike(tmp_path: Path) -> No
     )
     assert ask("dx", px=["p", "q"]).group == "AA19"
     assert ask("dx", px=["p", "p"]).reason == "no_adrg"
+    assert ask("dx", px=["p", "p", "q"]).group == "AA19"
+    assert ask("dx", px=["", "p", "", "p"]).reason == "no_adrg"
 
 
 def test_more_sets_than_bits_in_a_word(tmp_path: Path) -> None:
@@ -580,6 +579,38 @@ def test_severity_is_reported_whatever_the_rule_asked(tmp_path: Path) -> None:
     assert ask("r", "c", px=["px"])[:6] == ("ambiguous", "", "MDCA", "AQY", "AQY", "cc")
     assert ask("dx", "c")[:6] == ("ungrouped", "remainder", "MDCA", "A00", "A000", "cc")
     assert ask("x", "c")[:7] == ("ungrouped", "no_mdc", "", "", "", "", "")
+
+
+SEVERITIES = {  # DRG rule: does it hold of a case without CC, with CC, with MCC, with both
+    "QTZD in MCC": (0, 0, 1, 1),
+    "QTZD in CC": (0, 1, 0, 1),
+    "QTZD in {MCC, CC}": (0, 1, 1, 1),
+    "QTZD not in MCC": (1, 1, 0, 0),
+    "QTZD not in CC": (1, 0, 1, 0),
+    "QTZD not in {CC, MCC}": (1, 0, 0, 0),
+    "QTZD in MCC and QTZD in CC": (0, 0, 0, 1),
+    "QTZD in MCC or QTZD in CC": (0, 1, 1, 1),
+    "QTZD in MCC and QTZD not in CC": (0, 0, 1, 0),
+    "QTZD in CC and (QTZD not in MCC or 0)": (0, 1, 0, 0),
+    "(QTZD in MCC or 1) and QTZD not in CC": (1, 0, 1, 0),
+    "QTZD in MCC and NL>18": (0, 0, 1, 1),
+    "QTZD not in CC or NL<18": (1, 0, 1, 0),
+    "0": (0, 0, 0, 0),
+    "": (1, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("rule", SEVERITIES)
+@pytest.mark.parametrize("before", [[], ["NL<18"], ["0"]], ids=["alone", "behind NL", "behind 0"])
+def test_a_drg_that_asks_of_severity(tmp_path: Path, rule: str, before: list[str]) -> None:
+    drg = [(f"AA1{k}", text) for k, text in enumerate([*before, rule, ""])]
+    ask = Both(tiny_scheme(tmp_path / "s", drg=drg, cc=[("m", "MCC", ""), ("c", "CC", "")]))
+    answers = ask.group(case("dx"), case("dx", "c"), case("dx", "m"), case("dx", "c", "m"))
+    assert [a.severity for a in answers] == ["none", "cc", "mcc", "mcc"]
+    first = len(before)
+    held = [a.group == f"AA1{first}" for a in answers]
+    assert held == list(map(bool, SEVERITIES[rule]))
+    assert all(h or a.group == f"AA1{first + 1}" for h, a in zip(held, answers, strict=True))
 
 
 def test_severity_beside_a_set_in_one_atom(tmp_path: Path) -> None:
