@@ -181,7 +181,7 @@ def test_a_random_scheme_groups_random_cases_as_the_oracle_does(
     Both(folder, codes if "code_list" in scheme["toml"] else None).group(*drawn)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rules, st.lists(cases(), min_size=8, max_size=8))
 def test_a_rule_means_the_same_on_every_level(
     tmp_path_factory: pytest.TempPathFactory, rule: str, drawn: list[dict[str, Any]]
