@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice, product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from numpy.random import Generator
+from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from grouper._columns import COLUMNS
@@ -23,6 +23,7 @@ from grouper.tables import Scheme, Status, _rules
 from grouper.tables._rules import And, Atom, Compare, Count, Member, Or, Rule, atoms, sets_of
 from grouper.tables._types import DIAGNOSES, I32, MISSING, PROCEDURES, Fact, Side
 
+SeedKey: TypeAlias = tuple[int, tuple[int, ...]]  # entropy and spawn key of a SeedSequence
 Flags: TypeAlias = NDArray[np.bool_]
 Columns: TypeAlias = dict[str, Any]  # name -> pyarrow array
 
@@ -104,8 +105,10 @@ class Templates(NamedTuple):
     facts: I32  # [t, 8]
 
 
-def find_templates(book: Book, rng: Generator, threads: int | None) -> Templates:
+@lru_cache(maxsize=4)
+def find_templates(book: Book, seed: SeedKey) -> Templates:
     """Propose templates for every row that groups; keep those that the grouper puts there."""
+    rng = Generator(PCG64(SeedSequence(seed[0], spawn_key=seed[1])))
     found: list[Templates] = []
     for k, adrg in enumerate(book.scheme.adrgs):
         if book.scheme.row_status[k] == Status.GROUPED:
@@ -117,7 +120,7 @@ def find_templates(book: Book, rng: Generator, threads: int | None) -> Templates
     for name, ids in (("diagnoses", dx), ("procedures", px)):
         off = np.concatenate([[0], np.cumsum((ids >= 0).sum(axis=1))]).astype(np.int32)
         columns[name] = code_lists(book.scheme.codes, ids[ids >= 0], off)
-    hit = group(case_table(columns), book.scheme, threads=threads).arrays.adrg == row
+    hit = group(case_table(columns), book.scheme).arrays.adrg == row
     return Templates(row[hit], dx[hit], px[hit], facts[hit])
 
 

@@ -129,7 +129,8 @@ def make_region(
     book = Book(scheme if isinstance(scheme, Scheme) else load_scheme(scheme))
     seeds = SeedSequence(seed).spawn(len(STREAMS))
     rng = {name: Generator(PCG64(s)) for name, s in zip(STREAMS, seeds, strict=True)}
-    rows = _make_rows(find_templates(book, rng["templates"], threads), rng["region"])
+    stream = (seed, seeds[STREAMS.index("templates")].spawn_key)
+    rows = _make_rows(find_templates(book, stream), rng["region"])
     places = _make_places(hospitals, rng["region"])
     drawn = _draw(n, rows, places, rng["cases"])
     columns = _stay_columns(drawn, rows, places, year, rng["cases"])

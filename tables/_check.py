@@ -104,7 +104,9 @@ def check(name: str | Path) -> list[Finding]:
     if is_policy(name):
         return list(_check_policy(load_policy(name)))
     scheme = load_scheme(name)
-    return [f for part in (_shadowed, _outside_mdc, _sets, _variables, _codes) for f in part(scheme)]
+    return [
+        f for part in (_shadowed, _outside_mdc, _sets, _variables, _codes) for f in part(scheme)
+    ]
 
 
 def _shadowed(s: Scheme) -> Iterator[Finding]:
@@ -152,7 +154,9 @@ def _variables(s: Scheme) -> Iterator[Finding]:
     }
     extra = (used & (NUMBER_VARIABLES.keys() | TEXT_VARIABLES.keys())) - BASE_VARIABLES
     if extra != set(s.settings.extra_variables):
-        message = f"extra_variables says {s.settings.extra_variables}, the rules use {sorted(extra)}"
+        message = (
+            f"extra_variables says {s.settings.extra_variables}, the rules use {sorted(extra)}"
+        )
         yield Finding("L105", "scheme.toml", message)
 
 
@@ -173,7 +177,9 @@ def _check_policy(p: Policy) -> Iterator[Finding]:
             yield Finding("L201", file, f"{message}, as {blank[0]}")
         ones = [g for g, r in table.items() if r.weight == 1]
         if len(ones) > 5:
-            yield Finding("L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}")
+            yield Finding(
+                "L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}"
+            )
     for name, parameter in p.settings.param.items():
         starts = {v.from_.toordinal() for v in parameter.values}
         for end in sorted({v.to for v in parameter.values if v.to}):

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -171,14 +171,19 @@ def load_scheme(name: str | Path) -> Scheme:
     ------
     SchemeNotFound : neither an id nor a folder. TableError : a table is refused; says file and row.
     """
-    shipped = SHIPPED / str(name)
     if str(name) in scheme_ids():
-        return _load(shipped)
+        return _load_shipped(str(name))
     if (Path(name) / FILE).is_file():
         return _load(Path(name))
     if Path(name).is_dir():
         raise TableError(f"the folder {name} has no such file", file=FILE)
     raise SchemeNotFound(str(name), scheme_ids())
+
+
+@lru_cache(maxsize=8)
+def _load_shipped(name: str) -> Scheme:
+    """Load a shipped scheme once: it is immutable, so one object serves all."""
+    return _load(SHIPPED / name)
 
 
 @dataclass
