@@ -430,6 +430,8 @@ def _check(policy: Policy, file: str) -> None:
             rule.value, int | Decimal
         ):
             faults.append(f"status_pay.{name}: rule {rule.rule} needs a number as value")
+        elif isinstance(rule.value, int | Decimal) and rule.value < 0:
+            faults.append(f"status_pay.{name}: a value below 0")
         if rule.rule == "cost_over_mean" and "overall_mean" not in s.param:
             faults.append(f"status_pay.{name}: cost_over_mean needs param.overall_mean")
         if rule.rule == "own_group" and name == "not_covered":
@@ -440,6 +442,9 @@ def _check(policy: Policy, file: str) -> None:
         f"param.{n}: not one of {', '.join(PARAMETERS)}" for n in s.param if n not in PARAMETERS
     ]
     for name, p in s.param.items():
+        least = Fraction(0) if name != "overall_mean" else Fraction(1, 10**6)
+        if any(Fraction(v.value) < least for v in p.values):
+            faults.append(f"param.{name}: a value below {'0' if least == 0 else 'or at 0'}")
         money = name in ("base_rate", "fund", "overall_mean")
         if (p.unit.split(" ")[0] in UNITS) != money or (not money and p.unit != "ratio"):
             wanted = "fen, yuan or 万元, such as 'yuan per 1.0000 RW'" if money else "ratio"

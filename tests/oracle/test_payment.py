@@ -789,3 +789,12 @@ def test_a_hospital_below_zero_is_lifted_by_an_entry(tmp_path: Path) -> None:
 def test_yuan_are_a_hundred_fen(unit: str, tmp_path: Path) -> None:
     path = policy(tmp_path, FIXED, param={"base_rate": parameter(unit, {"value": 10})})
     assert engine_cases(path, [case(1)])["1"]["pay_fen"] == 1000
+
+
+@pytest.mark.parametrize("name", ["base_rate", "coefficient", "fund"])
+def test_a_negative_parameter_is_refused(name: str, tmp_path: Path) -> None:
+    unit = "ratio" if name == "coefficient" else "yuan"
+    value = {"value": -1, **({"to": date(2025, 12, 31)} if name == "fund" else {})}
+    path = policy(tmp_path, POINT, param={name: parameter(unit, value)})
+    with pytest.raises(GrouperError, match="below 0"):
+        engine_cases(path, [case(1)])

@@ -346,6 +346,16 @@ def test_a_code_is_known_on_the_side_on_which_some_rule_looks_for_it(tmp_path: P
     assert ask("dx", px=["dx"]).warnings == ("unknown_procedure",)
 
 
+def test_a_code_of_a_set_that_no_rule_uses_is_known_on_both_sides(tmp_path: Path) -> None:
+    folder = tiny_scheme(
+        tmp_path / "s", sets={"DX": ["dx"], "UNUSED": ["u"]}, toml='code_list = "few"'
+    )
+    ask = Both(folder, tiny_codes(folder / "few", diagnoses=["listed"], procedures=["done"]))
+    assert ask("dx", "u", px=["u"]).warnings == ()
+    assert ask("u").reason == "no_mdc"
+    assert ask("dx", "v", px=["v"]).warnings == ("unknown_procedure", "unknown_secondary")
+
+
 def test_one_unknown_secondary_never_rejects_a_case() -> None:
     known = shipped()("I63.900")
     unknown = shipped()("I63.900", "nonsense", px=["nonsense"])
