@@ -24,7 +24,7 @@ from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._files import SHIPPED, Settings, iso, read_settings, read_table
 from grouper.tables._lower import AdrgRow as LoweredRow
 from grouper.tables._lower import CodeTables, lower
-from grouper.tables._rules import Compare, Rule, atoms, parse, sets_of
+from grouper.tables._rules import SEVERITY_SETS, Compare, Rule, atoms, parse, sets_of
 from grouper.tables._types import DIAGNOSES, PROCEDURES, DrgArrays, Option, Side, Status
 from grouper.tables._vocabulary import Vocabulary
 
@@ -339,6 +339,8 @@ def _sets(source: _Folder) -> dict[str, set[str]]:
     for file, line, (name, code) in source.rows("sets", "set", "code"):
         if not name or not code:
             raise TableError("an empty set name or code", file=file, row=line)
+        if name in SEVERITY_SETS:
+            raise TableError(f"{name} is a level of cc.csv, no set", file=file, row=line)
         members.setdefault(name, set()).add(code)
     return members
 
