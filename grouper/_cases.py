@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,7 @@ def encode(
     return CaseBatch(cases, scheme, arrays, warn, dict(counts))
 
 
+@lru_cache(maxsize=64)
 def _check_schema(schema: pa.Schema) -> None:
     faults = [f"required column {c!r} is missing" for c in REQUIRED if c not in schema.names]
     for name in sorted({x for x in schema.names if schema.names.count(x) > 1}):
@@ -168,15 +169,17 @@ def numbers(column: pa.ChunkedArray) -> I32:
     """Return whole numbers as int32; null, NaN, fractions and numbers beyond int32 are MISSING."""
     if pa.types.is_null(column.type):
         return np.full(len(column), MISSING, np.int32)
-    if pa.types.is_integer(column.type):
-        wide = pc.fill_null(column.cast(pa.int64()), MISSING).to_numpy()
-        fits = np.abs(wide) < 2**31
-    else:
-        given = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
-        fits = np.isfinite(given) & (np.abs(given) < 2**31)
-        wide = np.where(fits, given, 0)
-        fits &= wide == np.floor(wide)
-    return np.where(fits, wide, MISSING).astype(np.int32)
+    raw = (pc.fill_null(column, 0) if column.null_count else column).to_numpy()
+    fits = (raw > MISSING) & (raw < 2**31)
+    if pa.types.is_floating(column.type):
+        fits &= raw == np.floor(raw)
+    if column.null_count:
+        fits &= pc.is_valid(column).to_numpy()
+    if fits.all():
+        return np.asarray(raw.astype(np.int32))
+    found = np.full(len(column), MISSING, np.int32)
+    found[fits] = raw[fits]
+    return found
 
 
 def _reject(cases: pa.Table, facts: I32) -> U8:
@@ -339,8 +342,9 @@ def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
     else:
         data = _view(data_buffer, np.uint8, size, 0)
         words = _view(data_buffer, np.uint64, size // 8, 0)
-    blank = values.is_null().to_numpy(zero_copy_only=False)
-    return offsets, data, words, values, blank
+    if values.null_count == 0:
+        return offsets, data, words, values, np.zeros(n, np.bool_)
+    return offsets, data, words, values, values.is_null().to_numpy(zero_copy_only=False)
 
 
 @dataclass(frozen=True)

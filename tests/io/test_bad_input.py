@@ -165,3 +165,19 @@ def test_discharge_before_admission_is_rejected() -> None:
         }
     )
     assert grouper.group(table, scheme()).reasons() == {"discharge_before_admission": 1}
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int64(), pa.uint64(), pa.float32()])
+def test_numbers_of_any_width_are_read(kind: pa.DataType) -> None:
+    huge = {pa.uint64(): 2**63, pa.int64(): -(2**63), pa.float32(): float("inf")}.get(kind, 120)
+    table = pa.table(
+        {
+            "case_id": ["1", "2", "3"],
+            "sex": [1, 1, 1],
+            "age": pa.array([50, None, huge], kind),
+            "diagnoses": [["K22.301"]] * 3,
+            "procedures": pa.array([[], [], []], pa.list_(pa.string())),
+        }
+    )
+    lost = 1 if huge == 120 else 2
+    assert grouper.group(table, scheme()).reasons() == {"age_unreadable": lost}
