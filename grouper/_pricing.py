@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 
 from grouper.errors import PolicyError, SettlementError
@@ -164,7 +165,7 @@ def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
     if rule.rule == "weight":
         given = policy.has("coefficient") and rule.coefficient
         factor = policy.at("coefficient", where.day, **at) if given else Fraction(1)
-        weight = Fraction(rule.value)  # type: ignore[arg-type]  # checked by load_policy
+        weight = _number(rule)
         fields[PriceField.KIND] = PriceKind.FIXED
         fields[PriceField.BASE] = _claim(policy, weight * factor, where.day, at)
         return Price(_fields(fields), weight, factor)
@@ -172,7 +173,7 @@ def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
         fields[PriceField.KIND] = PriceKind.FIXED
         return Price(_fields(fields), zero, zero)
     fields[PriceField.KIND] = PriceKind.COST
-    ratio = Fraction(rule.value) if rule.rule != "booked" else zero  # type: ignore[arg-type]
+    ratio = zero if rule.rule == "booked" else _number(rule)
     if rule.rule == "cost_over_mean":
         mean = policy.at("overall_mean", where.day, **at)
         unit = _unit(policy, where.day, at)
@@ -180,6 +181,12 @@ def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
     fields[PriceField.NUM], fields[PriceField.DEN] = ratio.numerator, ratio.denominator
     off_top = rule.rule == "booked" or (rule.rule == "cost" and shared)
     return Price(_fields(fields), zero, Fraction(1), off_top, rule.rule == "booked")
+
+
+def _number(rule: StatusPay) -> Fraction:
+    """Return a rule's number; `load_policy` refuses a rule that needs one and has none."""
+    assert isinstance(rule.value, int | Decimal)
+    return Fraction(rule.value)
 
 
 def _unit(policy: Policy, day: date, at: Mapping[str, str]) -> Fraction:

@@ -110,7 +110,6 @@ def group(
 @click.argument("grouped", metavar="GROUPED")
 @POLICY
 @HOSPITALS
-@click.option("--ledger", metavar="L.csv", hidden=True)
 @click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
 @THREADS
 @JSON
@@ -118,7 +117,6 @@ def settle(
     grouped: str,
     policy: str,
     hospitals: str | None,
-    ledger: str | None,
     output: str,
     threads: int | None,
     as_json: bool,

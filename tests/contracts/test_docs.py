@@ -59,7 +59,7 @@ def test_python_snippets_run(page: str, tmp_path: Path) -> None:
 
 def test_nothing_names_a_machine_or_a_registry() -> None:
     """The project speaks of itself alone: no absolute paths, no package hosts."""
-    bad = re.compile(r"""["'\s=(](/home/|/root/|/work/|/tmp/)|index-url|files\.pythonhosted""")
+    bad = re.compile(r"""["'\s=(]/(?:home|root|mnt|srv|tmp)/|index-url|files\.pythonhosted""")
     for folder in ("grouper", "tables", "kernels", "tests", "bench", "docs", "scripts", ".ci"):
         for path in (ROOT / folder).rglob("*"):
             if (
