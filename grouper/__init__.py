@@ -1,4 +1,4 @@
-"""Group coded hospital discharges into DRG or DIP groups and pay them under a global budget.
+"""Group coded hospital discharges into DRG groups and pay them under a global budget.
 
 The public names are those of ``__all__``; they are imported when first used.
 """

@@ -23,6 +23,7 @@ from grouper._arrow import Array, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import Reason, Scheme
+from grouper.tables._load import CODINGS
 from grouper.tables._types import (
     BLANK_CODE,
     DIAGNOSES,
@@ -87,6 +88,8 @@ def encode(
     CaseSchemaError : a required column is missing or a column is of another kind; names them all.
     """
     _check_schema(cases.schema)
+    if codes not in CODINGS:
+        raise CaseSchemaError([f"codes = {codes!r} is none of {', '.join(CODINGS)}"])
     counts: Counter[str] = Counter()
     n = len(cases)
     dx_off, dx = _encode_lists(

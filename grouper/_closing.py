@@ -79,8 +79,11 @@ class Closing:
     def __post_init__(self) -> None:
         self.standard = np.zeros(len(self.rows), np.int64)
         self.pay = np.zeros(len(self.rows), np.int64)
-        flags = np.array([(p.off_top, p.booked) for p in self.prices], np.bool_).reshape(-1, 2)
-        self.off_top, self.as_booked = flags[self.key, 0], flags[self.key, 1]
+        flags = np.array([(p.off_top, p.booked, p.nothing) for p in self.prices], np.bool_).reshape(
+            -1, 3
+        )
+        self.off_top, self.outright = flags[self.key, 0], flags[self.key, 1] | flags[self.key, 2]
+        self.given = np.where(flags[self.key, 1], self.rows.booked, 0)
 
     def close(self, unit: Unit) -> Closed:
         """Pay one unit.
@@ -96,11 +99,9 @@ class Closing:
 
     def _fixed(self, unit: Unit) -> Closed:
         rows = unit.rows
-        self.standard[rows] = np.where(
-            self.as_booked[rows], self.rows.booked[rows], self.claim[rows]
-        )
+        self.standard[rows] = np.where(self.outright[rows], self.given[rows], self.claim[rows])
         owed = self._form(rows, self.standard[rows], rows)
-        self.pay[rows] = np.where(self.as_booked[rows], self.rows.booked[rows], owed)
+        self.pay[rows] = np.where(self.outright[rows], self.given[rows], owed)
         self._no_negative(rows)
         pay = int(self.pay[rows].sum())
         return self._proved(
@@ -110,9 +111,9 @@ class Closing:
     def _shared(self, unit: Unit) -> Closed:
         r, m, rows = self.rows, self.policy.settings.method, unit.rows
         top, shared = rows[self.off_top[rows]], rows[~self.off_top[rows]]
-        self.standard[top] = np.where(self.as_booked[top], r.booked[top], self.claim[top])
+        self.standard[top] = np.where(self.outright[top], self.given[top], self.claim[top])
         owed = self._form(top, self.standard[top], rows)
-        self.pay[top] = np.where(self.as_booked[top], r.booked[top], owed)
+        self.pay[top] = np.where(self.outright[top], self.given[top], owed)
         fund = unit.fund_fen - int(self.pay[top].sum())
         outside = r.patient[shared] + r.others[shared]
         amount = fund
@@ -209,6 +210,8 @@ class Closing:
         """Share an amount: hospitals first, then their cases. `rows` stand by hospital and case."""
         if not len(rows):
             return np.zeros(0, np.int64)
+        if amount < 0 or claims.min() < 0:
+            raise ConservationError("a negative amount or claim is no share of a fund")
         _total(claims)
         hospital = self.rows.hospital.index[rows]
         starts = np.flatnonzero(np.r_[True, hospital[1:] != hospital[:-1]]).astype(np.int64)

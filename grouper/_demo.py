@@ -15,6 +15,7 @@ from grouper import _runs
 from grouper._arrow import decimals
 from grouper.errors import CaseFileError
 from grouper.io import read_run, write_table
+from grouper.tables import load_scheme
 from grouper.testing import Region, make_region
 
 POLICY = """\
@@ -131,6 +132,8 @@ def make(
     threads: int | None,
     lang: str,
     step: _runs.Step = _runs.quiet,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Make the demo folder, whole or not at all; return the facts of its run.
 
@@ -139,9 +142,7 @@ def make(
     CaseFileError : the folder holds something that is not an earlier demo.
     """
     output = output.resolve()
-    known = (output / "run" / "manifest.json").is_file()
-    if output.exists() and not known and (output.is_file() or any(output.iterdir())):
-        raise CaseFileError("holds other files; name a new folder", file=output.name)
+    _check_target(output, overwrite)
     region: Region = step(
         "drawing", lambda: make_region(n, scheme=scheme, seed=seed, year=YEAR, threads=threads)
     )
@@ -166,6 +167,18 @@ def make(
     return {**facts, **paid, "output": str(output), "report": str(output / "report.md")}
 
 
+def _check_target(output: Path, overwrite: bool) -> None:
+    """Refuse a folder with anything in it, but for an earlier demo that may be replaced."""
+    if output.is_file():
+        raise CaseFileError("is a file; name a new folder", file=output.name)
+    held = {p.name for p in output.iterdir()} if output.exists() else set()
+    ours = {"cases.parquet", "hospitals.csv", "policy", "run", "report.md"}
+    if held and not (overwrite and held == ours):
+        message = "holds an earlier demo: --overwrite replaces it, edits of its policy too; or "
+        message = message if held == ours else "holds other files; "
+        raise CaseFileError(message + "name a new folder", file=output.name)
+
+
 def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> None:
     """Write cases, hospitals and the policy as a user would bring them."""
     write_table(region.cases, folder / "cases.parquet")
@@ -181,7 +194,7 @@ def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> Non
         title=title,
         form=form,
         low=low,
-        scheme=Path(scheme).name,
+        scheme=load_scheme(scheme).id,
         year=YEAR,
         mean=round(pc.mean(region.cases["total_cost_fen"]).as_py()),
         employee=region.funds["310"],

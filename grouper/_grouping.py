@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from grouper import _chunks
 from grouper._arrow import labels, text_array
 from grouper._cases import CaseBatch, encode
+from grouper.errors import CaseSchemaError
 from grouper.kernels.drg import group_drg
 from grouper.tables import Reason, Scheme, Severity, Status, Warn, load_scheme
 from grouper.tables._types import GroupArrays, empty_groups
@@ -180,19 +181,28 @@ def as_table(cases: Any) -> pa.Table:
     raise TypeError(f"cases as {type(cases).__name__}: give a table, a data frame or dicts")
 
 
+CODES = pa.list_(pa.string())
 CASE_TYPES = {
     **dict.fromkeys(("case_id", "discharge_mode", "department"), pa.string()),
     **dict.fromkeys(("sex", "age", "age_days", "birth_weight", "admission_weight"), pa.int64()),
     **dict.fromkeys(("los", "icu_hours"), pa.int64()),
-    **dict.fromkeys(("diagnoses", "procedures"), pa.list_(pa.string())),
+    **dict.fromkeys(("diagnoses", "procedures"), CODES),
 }
 
 
 def _from_dicts(cases: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for case in cases for name in case))
-    columns = {}
-    for name in names or CASE_TYPES:
-        columns[name] = pa.array([c.get(name) for c in cases], CASE_TYPES.get(name))
+    columns, faults = {}, []
+    for name in names if cases else CASE_TYPES:
+        values = [c.get(name) for c in cases]
+        try:
+            if CASE_TYPES.get(name) == CODES and any(isinstance(v, str) for v in values):
+                raise TypeError("one text where a list of codes belongs")
+            columns[name] = pa.array(values, CASE_TYPES.get(name))
+        except (pa.ArrowException, TypeError, OverflowError) as e:
+            faults.append(f"column {name!r}: {e}")
+    if faults:
+        raise CaseSchemaError(faults)
     return pa.table(columns)
 
 

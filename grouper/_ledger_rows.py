@@ -84,7 +84,9 @@ def read_rows(
     given = _texts(
         table, "hospital_level", instead.hospital_level, counts, needed=hospitals is None
     )
-    level = _levels(hospital, given, day, hospitals) if hospitals is not None else given
+    level = given
+    if hospitals is not None:
+        level = _levels(hospital, given, day, hospitals, counts)
     money = _Money(table, counts)
     cost = money.read("total_cost_fen", blank=-1)
     booked, others, borne = (
@@ -243,7 +245,9 @@ def _days(table: pa.Table, policy: Policy, counts: Counter[str]) -> I32:
     )
 
 
-def _levels(hospital: Texts, given: Texts, day: I32, hospitals: pa.Table) -> Texts:
+def _levels(
+    hospital: Texts, given: Texts, day: I32, hospitals: pa.Table, counts: Counter[str]
+) -> Texts:
     """Look up each case's hospital level in the dated table; the case's own is the second choice."""
     dated: dict[str, list[tuple[int, int, str]]] = {}
     names = hospitals.schema.names
@@ -261,20 +265,29 @@ def _levels(hospital: Texts, given: Texts, day: I32, hospitals: pa.Table) -> Tex
     _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
     found: dict[str, int] = {}
     index = np.zeros(len(first), np.int32)
+    own = np.zeros(len(first), np.bool_)
     unknown: Counter[str] = Counter()
     for k, row_no in enumerate(first):
         h, d = hospital[row_no], int(day[row_no])
         levels = [level for start, end, level in dated.get(h, ()) if start <= d <= end]
         if len(levels) > 1:
-            raise SettlementError(f"hospitals: {h!r} has two rows for {_iso(d)}")
+            raise SettlementError(
+                f"hospitals: {h!r} has two rows for {_iso(d)}; end one by valid_to"
+            )
         level = levels[0] if levels else given[row_no]
         if not level:
             unknown[f"{h} on {_iso(d)}"] += 1
         index[k] = found.setdefault(level, len(found))
+        if not levels:
+            own[k] = True
     if unknown:
         some = ", ".join(list(unknown)[:5])
         raise SettlementError(
             f"hospitals: no level for {some} ({len(unknown)} in all): add rows to the table"
+        )
+    if own.any():
+        counts["hospital_level: of the case, not in the table of hospitals"] += int(
+            own[inverse].sum()
         )
     return Texts(index[inverse].astype(np.int32), list(found))
 

@@ -55,7 +55,8 @@ class PayGroup:
 class Price:
     """One price key: `fields` for the kernel, the rest for the result columns.
 
-    `off_top` = paid out of the fund before it is shared; `booked` = the fund owes what was booked.
+    `off_top` = paid out of the fund before it is shared; `booked` = the fund owes what was booked;
+    `nothing` = it owes nothing, whatever the patient paid.
     """
 
     fields: tuple[int, ...]
@@ -63,6 +64,7 @@ class Price:
     coefficient: Fraction
     off_top: bool = False
     booked: bool = False
+    nothing: bool = False
 
 
 def pay_group(policy: Policy, day: date, status: str, group: str, note: str) -> PayGroup:
@@ -171,7 +173,7 @@ def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
         return Price(_fields(fields), weight, factor)
     if rule.rule == "zero":
         fields[PriceField.KIND] = PriceKind.FIXED
-        return Price(_fields(fields), zero, zero)
+        return Price(_fields(fields), zero, zero, off_top=True, nothing=True)
     fields[PriceField.KIND] = PriceKind.COST
     ratio = zero if rule.rule == "booked" else _number(rule)
     if rule.rule == "cost_over_mean":

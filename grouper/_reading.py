@@ -182,7 +182,12 @@ def _open_parquet(data: bytes, name: str, options: Options) -> Opened:
     def load(places: Sequence[int]) -> Rows:
         try:
             wanted = [headers[k] for k in places]
-            table = file.read(columns=wanted, use_threads=options.threads != 1)
+            # by row group: Arrow cannot join dictionaries inside lists while it reads
+            groups = range(file.num_row_groups)
+            parts = [
+                file.read_row_group(g, wanted, use_threads=options.threads != 1) for g in groups
+            ]
+            table = pa.concat_tables(parts) if parts else file.read(columns=wanted)
         except (pa.ArrowException, OSError) as e:
             raise _damaged("Parquet", name, e) from None
         return Rows([table.column(headers[k]) for k in places], table.num_rows)

@@ -73,7 +73,8 @@ def pay(
     facts: Mapping[str, Any],
     threads: int | None = None,
     step: Step = quiet,
-    files: Mapping[str, str] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Pay grouped cases and write the run folder; return the facts about the money."""
     listed = read_hospitals(hospitals) if hospitals else None
@@ -92,10 +93,11 @@ def pay(
         "outputs": {n: content_hash(t, key=KEYS[n]) for n, t in outputs.items()},
         "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
     }
-    step("writing", lambda: write_run(output, outputs, manifest, files, overwrite=True))
+    step("writing", lambda: write_run(output, outputs, manifest, overwrite=overwrite))
     return {
         "proof": manifest["proof"],
         "bands": manifest["settled"]["bands"],
+        "paid_by_rule": manifest["settled"]["paid_by_rule"],
         "stand_ins": manifest["settled"]["stand_ins"],
         "output": str(output),
     }

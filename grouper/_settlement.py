@@ -118,6 +118,7 @@ def settle(
         threads,
     )
     _refuse_costless(rows, keys)
+    _refuse_edition(rows, policy)
     closing = Closing(policy, rows, claim, keys.index, keys.prices)
     closed = [closing.close(u) for u in units]
     priced = _Priced(policy, rows, units, pool, keys, claim, ratio, band, closing)
@@ -128,7 +129,7 @@ def settle(
         _hospitals=hospital_rows,
         _pools=priced.pools(closed),
         _entries=_entries(closed),
-        _manifest=_manifest(policy, rows, closed, counts, priced.band_counts()),
+        _manifest=_manifest(policy, rows, closed, counts, priced),
     )
 
 
@@ -228,6 +229,19 @@ def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
     return _Keys(inverse.astype(np.int32), groups, prices, first)
 
 
+def _refuse_edition(rows: Rows, policy: Policy) -> None:
+    """Refuse groups of a scheme that the policy does not adopt, where it names any."""
+    adopted = [a.id for a in policy.settings.scheme]
+    if not adopted or "scheme" not in rows.table.schema.names:
+        return
+    used = {str(s) for s in rows.table["scheme"].unique().to_pylist() if s is not None}
+    if foreign := sorted(used - set(adopted)):
+        raise SettlementError(
+            f"the cases are grouped by {', '.join(foreign)}; policy {policy.id} adopts "
+            f"{', '.join(adopted)}: group by that, or name the scheme under [[scheme]]"
+        )
+
+
 def _refuse_costless(rows: Rows, keys: _Keys) -> None:
     """Refuse cases that are to be paid by their cost and have none."""
     by_cost = [p.fields[PriceField.KIND] == PriceKind.COST and not p.booked for p in keys.prices]
@@ -314,6 +328,14 @@ class _Priced:
         """Count cases by band."""
         found = np.bincount(self.band, minlength=len(Band))
         return {b.name.lower(): int(found[b]) for b in Band}
+
+    def rule_counts(self) -> dict[str, int]:
+        """Count the cases that are paid by a rule of [status_pay], not by a weight."""
+        found = Counter[str]()
+        for group, n in zip(self.keys.groups, np.bincount(self.keys.index).tolist(), strict=False):
+            if group.rule is not None:
+                found[group.name.removeprefix("status:")] += n
+        return dict(sorted(found.items()))
 
     def hospitals(self, closed: Sequence[Closed]) -> pa.Table:
         """Lay out one row a hospital and fund period."""
@@ -470,7 +492,7 @@ def _manifest(
     rows: Rows,
     closed: Sequence[Closed],
     counts: Mapping[str, int],
-    bands: Mapping[str, int],
+    priced: _Priced,
 ) -> dict[str, Any]:
     s = policy.settings
     days = [_date(d) for d in (rows.day.min(), rows.day.max())] if len(rows) else []
@@ -489,7 +511,8 @@ def _manifest(
         "settled": {
             "cases": len(rows),
             "days": [d.isoformat() for d in days],
-            "bands": dict(bands),
+            "bands": priced.band_counts(),
+            "paid_by_rule": priced.rule_counts(),
             "stand_ins": dict(counts),
         },
         "proof": [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.feather as pf
 import pyarrow.parquet as pq
@@ -66,4 +67,10 @@ def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: 
         have = ", ".join(table.schema.names)
         faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
         raise CaseSchemaError([*faults, f"it has {have}"])
+    if "warnings" in table.schema.names and pa.types.is_string(table["warnings"].type):
+        k = table.schema.get_field_index("warnings")
+        lists = pc.split_pattern(pc.fill_null(table["warnings"], ""), "|")
+        none = pc.equal(pc.fill_null(table["warnings"], ""), "")
+        empty = pa.scalar([], pa.list_(pa.string()))
+        table = table.set_column(k, "warnings", pc.if_else(none, empty, lists))
     return table

@@ -239,12 +239,12 @@ def write_run(
     CaseFileError : the folder holds something else, a name leads out of it, or the disk refuses.
     """
     target = Path(folder).resolve()
-    _check_target(target, overwrite)
     text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
     contents = {_inside(f"{name}.parquet", target): table for name, table in tables.items()}
     plain = {_inside(name, target): content for name, content in (files or {}).items()}
     if clash := (contents.keys() & plain.keys()) | ({MANIFEST} & (contents.keys() | plain.keys())):
         raise CaseFileError(f"{min(clash)} would be written twice", file=str(target))
+    _check_target(target, overwrite, {MANIFEST, *contents, *plain})
     hidden = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         hidden.mkdir(parents=True)
@@ -263,7 +263,8 @@ def write_run(
     return target
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
+    """Refuse a folder that holds anything but an earlier run of the same files."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -275,6 +276,10 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise CaseFileError(message, file=str(target))
     if not overwrite:
         message = "it holds an earlier run; allow overwriting or name another folder"
+        raise CaseFileError(message, file=str(target))
+    held = (p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir())
+    if foreign := sorted(set(held) - names):
+        message = f"it also holds {foreign[0]}, which no run wrote; name another folder"
         raise CaseFileError(message, file=str(target))
 
 

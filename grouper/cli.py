@@ -18,7 +18,8 @@ import click
 
 import grouper
 from grouper import _runs
-from grouper.errors import GrouperError
+from grouper._reading import find_files
+from grouper.errors import CaseFileError, GrouperError
 
 CASES = click.argument("cases", metavar="CASES")
 SCHEME = click.option(
@@ -37,6 +38,7 @@ STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not gr
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
 HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an earlier result there.")
 LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")
 
 
@@ -56,6 +58,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as e:
+        click.echo(f"grouper: {e}", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -98,6 +103,8 @@ def group(
     \b
     grouper group cases.csv --scheme chs-drg-1.1 -o grouped.parquet
     """
+    if output:
+        _refuse_input(cases, output)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
     if output:
         grouper.write_table(grouped.to_arrow(carry=True), output)
@@ -111,6 +118,7 @@ def group(
 @POLICY
 @HOSPITALS
 @click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
+@OVERWRITE
 @THREADS
 @JSON
 def settle(
@@ -118,6 +126,7 @@ def settle(
     policy: str,
     hospitals: str | None,
     output: str,
+    overwrite: bool,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -128,7 +137,8 @@ def settle(
     """
     table = grouper.read_grouped(grouped)
     inputs = [_runs.about_file(Path(grouped))]
-    facts = _runs.pay(table, policy, hospitals, output, {"inputs": inputs}, threads, _step)
+    known = {"inputs": inputs}
+    facts = _runs.pay(table, policy, hospitals, output, known, threads, _step, overwrite=overwrite)
     _print(facts, as_json)
     return 0
 
@@ -139,6 +149,7 @@ def settle(
 @POLICY
 @HOSPITALS
 @click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
+@OVERWRITE
 @COLUMNS
 @CODES
 @STRICT
@@ -150,6 +161,7 @@ def run(
     policy: str,
     hospitals: str | None,
     output: str,
+    overwrite: bool,
     columns: str | None,
     codes: str,
     strict: bool,
@@ -162,7 +174,9 @@ def run(
     grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
     """
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
-    facts |= _runs.pay(grouped, policy, hospitals, output, facts, threads, _step)
+    facts |= _runs.pay(
+        grouped, policy, hospitals, output, facts, threads, _step, overwrite=overwrite
+    )
     _print(facts, as_json)
     return _strict(grouped, strict)
 
@@ -195,6 +209,10 @@ def explain(
     found = table.filter(pc.equal(table["case_id"], case_id)).to_pylist()
     if not found:
         raise click.ClickException(f"no case {case_id!r} among {len(table)} of {cases}")
+    if len(found) > 1:
+        click.echo(
+            f"{len(found)} rows share case_id {case_id}: grouping rejects them all", err=True
+        )
     traces = [grouper.explain(case, scheme, codes=codes) for case in found]
     if as_json:
         click.echo(json.dumps([t.to_dict() for t in traces], ensure_ascii=False, indent=2))
@@ -206,9 +224,10 @@ def explain(
 @cli.command()
 @click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
 @click.option("--scheme", default="chs-drg-1.1", show_default=True, metavar="ID|PATH")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--method", type=click.Choice(["point", "rate"]), default="point", show_default=True)
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to make.")
+@OVERWRITE
 @THREADS
 @LANG
 @JSON
@@ -218,6 +237,7 @@ def demo(
     seed: int,
     method: str,
     output: str,
+    overwrite: bool,
     threads: int | None,
     lang: str | None,
     as_json: bool,
@@ -231,7 +251,17 @@ def demo(
     """
     from grouper import _demo
 
-    facts = _demo.make(Path(output), n, scheme, seed, method, threads, lang or _language(), _step)
+    facts = _demo.make(
+        Path(output),
+        n,
+        scheme,
+        seed,
+        method,
+        threads,
+        lang or _language(),
+        _step,
+        overwrite=overwrite,
+    )
     _print(facts, as_json)
     return 0
 
@@ -287,6 +317,13 @@ def check_table(name: str, as_json: bool) -> int:
 
 
 # ------------------------------------------------------------------------------------------ helpers
+
+
+def _refuse_input(cases: str, output: str) -> None:
+    """Refuse to write over a file that is read."""
+    target = Path(output)
+    if target.exists() and any(target.samefile(p) for p in find_files(cases)):
+        raise CaseFileError("is an input; name another output", file=target.name)
 
 
 def _step(name: str, work: Callable[[], Any]) -> Any:

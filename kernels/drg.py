@@ -37,8 +37,6 @@ from grouper.tables._types import (
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
-SIX = np.uint64(6)
-LOW6 = np.uint64(63)
 
 ZYZD, QTZD, ZYSS, QTSS = 1, 2, 4, 8
 EQ, LT, LE, GT, GE = int(Op.EQ), int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE)

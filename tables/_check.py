@@ -180,6 +180,11 @@ def _check_policy(p: Policy) -> Iterator[Finding]:
             yield Finding(
                 "L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}"
             )
+    low, high = ([e.edge for e in edges] for edges in (p.settings.low, p.settings.high))
+    if low and high and max(low) >= min(high):
+        yield Finding(
+            "L204", "low, high", f"low edge {max(low)} is not below high edge {min(high)}"
+        )
     for name, parameter in p.settings.param.items():
         starts = {v.from_.toordinal() for v in parameter.values}
         for end in sorted({v.to for v in parameter.values if v.to}):

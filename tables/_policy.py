@@ -30,6 +30,8 @@ Number: TypeAlias = int | Decimal
 UNITS = {"fen": Fraction(1), "yuan": Fraction(100), "万元": Fraction(1_000_000)}
 """Units of money in fen; "yuan per 1.0000 RW" counts as yuan."""
 
+MOST_FUND_FEN = 10**15
+
 SELECTORS = ("insurance", "level", "pool", "hospital", "group")
 
 
@@ -368,6 +370,8 @@ def _read_weights(path: Path) -> dict[str, WeightRow]:
             kind == "unstable",
             line,
         )
+    if not rows:
+        raise TableError("the table is empty", file=path.name)
     return rows
 
 
@@ -449,6 +453,16 @@ def _check(policy: Policy, file: str) -> None:
         if (p.unit.split(" ")[0] in UNITS) != money or (not money and p.unit != "ratio"):
             wanted = "fen, yuan or 万元, such as 'yuan per 1.0000 RW'" if money else "ratio"
             faults.append(f"param.{name}: unit {p.unit!r} is not {wanted}")
+    if len({p.id for p in s.pool}) < len(s.pool):
+        faults.append("pool: an id stands twice")
+    faults += [f"high: share {e.share} is not 0 to 1" for e in s.high if not 0 <= e.share <= 1]
+    for value in s.param["fund"].values if "fund" in s.param else ():
+        fen = Fraction(value.value) * s.param["fund"].factor
+        if fen.denominator != 1 or fen >= MOST_FUND_FEN or (value.to and value.to < value.from_):
+            faults.append(
+                f"param.fund: {value.value} from {value.from_} to {value.to} is not a whole "
+                "number of fen below 10^15 for a period"
+            )
     for value in s.param["fund"].values if "fund" in s.param else ():
         if value.to is None:
             faults.append("param.fund: each value needs `to`: it is the money of a period")

@@ -74,7 +74,7 @@ def test_group_then_settle_is_run(
 ) -> None:
     grouped, apart, whole = tmp_path / f"g{ending}", tmp_path / "apart", tmp_path / "whole"
     for policy in ("example-point", "example-rate"):
-        base = ("--policy", policy, "--json")
+        base = ("--policy", policy, "--json", "--overwrite")
         words = ("group", str(cases), "--scheme", "chs-drg-1.1", "-o", str(grouped))
         assert grouper_cli(capsys, *words)[0] == 0
         assert grouper_cli(capsys, "settle", str(grouped), *base, "-o", str(apart))[0] == 0
@@ -219,3 +219,58 @@ def test_the_installed_command_answers() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0
     assert grouper.__version__ in done.stdout
+
+
+def test_an_input_is_never_written_over(cases: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = cases.read_bytes()
+    words = ("group", str(cases), "--scheme", "chs-drg-1.1", "-o", str(cases))
+    code, _, err = grouper_cli(capsys, *words)
+    assert code == 2
+    assert "is an input" in err
+    assert cases.read_bytes() == before
+
+
+def test_an_earlier_result_is_replaced_only_on_request(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ("run", str(cases), "--scheme", "chs-drg-1.1", "--policy", "example-point")
+    words = (*run, "-o", str(tmp_path / "run"))
+    assert grouper_cli(capsys, *words)[0] == 0
+    assert grouper_cli(capsys, *words)[0] == 2
+    assert grouper_cli(capsys, *words, "--overwrite")[0] == 0
+    demo = ("demo", "--cases", "500", "-o", str(tmp_path / "demo"))
+    assert [grouper_cli(capsys, *demo, *more)[0] for more in ((), (), ("--overwrite",))] == [
+        0,
+        2,
+        0,
+    ]
+
+
+def test_a_policy_that_adopts_another_edition_refuses_the_groups(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = ("demo", "--cases", "500", "-o", str(tmp_path / "demo"))
+    assert grouper_cli(capsys, *demo)[0] == 0
+    words = ("run", str(tmp_path / "demo" / "cases.parquet"), "--scheme", "chs-drg-1.1-qy")
+    more = ("--policy", str(tmp_path / "demo" / "policy"), "-o", str(tmp_path / "run"))
+    code, _, err = grouper_cli(capsys, *words, *more)
+    assert code == 2
+    assert "adopts chs-drg-1.1" in err
+
+
+def test_row_groups_are_read_with_their_own_dictionaries(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "case_id": [str(k) for k in range(6)],
+            "sex": [1] * 6,
+            "age": [50] * 6,
+            "diagnoses": pa.array([["K22.301"], ["E11.900"]] * 3).cast(
+                pa.list_(pa.dictionary(pa.int32(), pa.string()))
+            ),
+            "procedures": pa.array([[]] * 6, pa.list_(pa.string())),
+        }
+    )
+    pq.write_table(table, tmp_path / "cases.parquet", row_group_size=2)
+    read = grouper.read_cases(tmp_path / "cases.parquet")
+    assert len(read) == 6
+    assert grouper.group(read, "chs-drg-1.1").counts()["rejected"] == 0

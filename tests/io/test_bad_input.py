@@ -181,3 +181,14 @@ def test_numbers_of_any_width_are_read(kind: pa.DataType) -> None:
     )
     lost = 1 if huge == 120 else 2
     assert grouper.group(table, scheme()).reasons() == {"age_unreadable": lost}
+
+
+def test_one_text_is_no_list_of_codes() -> None:
+    with pytest.raises(grouper.CaseSchemaError, match="diagnoses"):
+        grouper.group({**GOOD, "diagnoses": "K22.301"}, scheme())
+    with pytest.raises(grouper.CaseSchemaError, match="'age'"):
+        grouper.group({**GOOD, "age": "fifty"}, scheme())
+    with pytest.raises(grouper.CaseSchemaError, match="'sex' is missing"):
+        grouper.group({}, scheme())
+    with pytest.raises(grouper.CaseSchemaError, match="clinical"):
+        grouper.group(GOOD, scheme(), codes="x")

@@ -203,12 +203,25 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_earlier_run_is_replaced_only_when_allowed(tmp_path: Path) -> None:
-    where = write_run(tmp_path / "run", TABLES, MANIFEST, {"old.txt": "x"})
+    where = write_run(tmp_path / "run", TABLES, MANIFEST)
     with pytest.raises(CaseFileError, match="it holds an earlier run"):
         write_run(where, TABLES, {})
     assert read_run(where).manifest == MANIFEST
-    write_run(where, {"cases": CASES}, {"new": 1}, overwrite=True)
-    assert names_in(tmp_path) == ["cases.parquet", "manifest.json", "run"]
+    write_run(where, TABLES, {"new": 1}, overwrite=True)
+    assert read_run(where).manifest == {"new": 1}
+
+
+def test_a_file_that_no_run_wrote_is_never_replaced(tmp_path: Path) -> None:
+    where = write_run(tmp_path / "run", TABLES, MANIFEST)
+    (where / "notes.txt").write_text("mine")
+    with pytest.raises(CaseFileError, match=r"notes\.txt"):
+        write_run(where, TABLES, MANIFEST, overwrite=True)
+    assert (where / "notes.txt").read_text() == "mine"
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "manifest.json").write_text("{}")
+    (tmp_path / "web" / "index.html").write_text("mine")
+    with pytest.raises(CaseFileError, match=r"index\.html"):
+        write_run(tmp_path / "web", TABLES, MANIFEST, overwrite=True)
 
 
 def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:

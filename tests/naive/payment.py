@@ -171,6 +171,7 @@ class Claim:
     factor: Fraction | None = None
     off_top: bool = False  # paid before the fund is shared out; the amount is fen
     booked: bool = False  # paid as booked
+    nothing: bool = False  # the fund owes nothing, whatever the patient paid
 
 
 @dataclass(frozen=True)
@@ -400,7 +401,7 @@ class NaivePolicy:
             wanted = rule["value"] if kind == "group" else case.group
             return self.by_row(case, wanted, Fraction(1), status)
         if kind == "zero":
-            return Claim(name, 0)
+            return Claim(name, 0, off_top=True, nothing=True)
         if kind == "booked":
             return Claim(name, 0, off_top=True, booked=True)
 
@@ -548,6 +549,8 @@ class Unit:
             claim = self.claims[c.id]
             self.standard[c.id] = c.booked if claim.booked else claim.amount
             self.pay[c.id] = c.booked if claim.booked else self.owed(c, claim.amount)
+            if claim.nothing:
+                self.pay[c.id] = 0
 
     def share_out(self, fund: int, shared: list[Case]) -> None:
         """Find what the shared cases' points are worth together, and divide that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -395,3 +396,15 @@ def test_a_policy_is_described_by_its_method_and_parameters() -> None:
     assert len(told["pay_as"]) == 15
     assert describe(SHIPPED / "wuhan-2022" / "policy.toml") == told
     assert describe(SHIPPED / "wuhan-2022") == told
+
+
+def test_l204_a_low_edge_above_a_high_one() -> None:
+    """The shipped examples keep their edges apart; turned round they are found."""
+    from grouper.tables import load_policy
+    from grouper.tables._check import _check_policy
+
+    good = load_policy("example-point")
+    assert [f for f in _check_policy(good) if f.code == "L204"] == []
+    low = good.settings.low[0].model_copy(update={"edge": 4})
+    turned = replace(good, settings=good.settings.model_copy(update={"low": [low]}))
+    assert [f.code for f in _check_policy(turned) if f.code == "L204"] == ["L204"]
