@@ -278,6 +278,8 @@ def search(
 @kernel(inline=True)
 def group_case(i: int, c: CaseArrays, s: DrgArrays, out: GroupArrays) -> None:
     """Group one case; every exit sets its status."""
+    out.mdc[i], out.adrg[i], out.drg[i] = -1, -1, -1
+    out.reason[i], out.severity[i] = 0, 0
     start = c.dx_off[i]
     reason = int(c.reject[i])
     if start == c.dx_off[i + 1] or c.dx[start] == BLANK_CODE:

@@ -245,14 +245,14 @@ EDGE_SCALE = 10_000
 
 
 def empty_groups(n: int) -> GroupArrays:
-    """Allocate results for `n` cases."""
+    """Allocate results for `n` cases; the kernel writes every entry but `warn`, which it adds to."""
     return GroupArrays(
-        np.zeros(n, np.int8),
-        np.zeros(n, np.uint8),
-        np.zeros(n, np.int8),
-        np.full(n, -1, np.int32),
-        np.full(n, -1, np.int32),
-        np.full(n, -1, np.int32),
+        np.empty(n, np.int8),
+        np.empty(n, np.uint8),
+        np.empty(n, np.int8),
+        np.empty(n, np.int32),
+        np.empty(n, np.int32),
+        np.empty(n, np.int32),
         np.zeros(n, np.uint32),
     )
 
