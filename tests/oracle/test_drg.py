@@ -98,3 +98,12 @@ def test_every_status_and_reason_is_drawn() -> None:
     )
     assert {"sex_unreadable", "age_unreadable", "age_days_missing"} <= set(found.reasons())
     assert len(found.warnings()) == 9
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_explain_agrees_on_every_expected_case(name: str) -> None:
+    scheme, _ = both(name)
+    cases = [without_expected(c) for c in expected_cases(name)]
+    traces = [explain(c, scheme) for c in cases]
+    got = [(t.status, t.reason, t.mdc, t.adrg, t.group, t.severity, t.rule) for t in traces]
+    assert got == [r[:-1] for r in rows_of(cases, scheme)]
