@@ -99,7 +99,6 @@ class Method(Settings):
     dated_by: Literal["settlement", "discharge"] = "settlement"
     points_per_weight: int = Field(default=100, gt=0)
     score_decimals: int = Field(default=4, ge=0, le=6)
-    standard_decimals: int = Field(default=2, ge=0, le=9)
     source: str = Field(min_length=1)
 
 
@@ -296,14 +295,6 @@ class Policy:
         if not found:
             raise PolicyError(f"no weight table is in force on {day}", parameter="weights")
         return self.tables[max(found, key=lambda w: w.from_).file]
-
-    def scheme_on(self, discharge: date, settlement: date | None = None) -> str:
-        """Return the id of the scheme edition that the policy adopts for a case."""
-        for a in sorted(self.settings.scheme, key=lambda a: a.from_, reverse=True):
-            day = discharge if a.by == "discharge" else settlement or discharge
-            if a.covers(day):
-                return a.id
-        raise PolicyError(f"no scheme is in force on {discharge}", parameter="scheme")
 
     @cached_property
     def breaks(self) -> tuple[date, ...]:
