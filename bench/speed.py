@@ -53,7 +53,7 @@ def alternated(parts: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
     return {name: statistics.median(s) for name, s in seconds.items()}
 
 
-def one_case(case: dict[str, Any], scheme: grouper.Scheme, times: int) -> tuple[float, float]:
+def one_case(case: dict[str, Any], scheme: grouper.DrgScheme, times: int) -> tuple[float, float]:
     """Return median and 99th percentile in milliseconds of grouping one dict."""
     spent = []
     for _ in range(times):
@@ -73,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     n = args.cases
     start = time.perf_counter()
-    scheme = grouper.load_scheme(args.scheme)
+    scheme = grouper.load_drg(args.scheme)
     print(f"machine: {platform.machine()}, {platform.processor() or platform.platform()}")
     print(f"load scheme {scheme.id}: {time.perf_counter() - start:.2f} s")
     for module in ("grouper", "grouper.cli"):

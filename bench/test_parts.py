@@ -19,12 +19,12 @@ def region(n: int) -> Region:
 
 
 @cache
-def scheme() -> grouper.Scheme:
-    return grouper.load_scheme("chs-drg-1.1")
+def scheme() -> grouper.DrgScheme:
+    return grouper.load_drg("chs-drg-1.1")
 
 
 def test_load(benchmark: Any) -> None:
-    benchmark.pedantic(lambda: grouper.load_scheme("chs-drg-1.1"), rounds=3)
+    benchmark.pedantic(lambda: grouper.load_drg("chs-drg-1.1"), rounds=3)
 
 
 @pytest.mark.parametrize("n", SIZES)

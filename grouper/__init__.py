@@ -1,4 +1,4 @@
-"""Group coded hospital discharges into DRG groups and pay them under a global budget.
+"""Group coded hospital discharges into DRG or DIP groups and pay them under a global budget.
 
 The public names are those of ``__all__``; they are imported when first used.
 """
@@ -17,6 +17,8 @@ _HOME = {
     "CaseTable": "io",
     "ColumnMap": "io",
     "ConservationError": "errors",
+    "DipScheme": "tables",
+    "DrgScheme": "tables",
     "GroupedBatch": "_grouping",
     "GrouperError": "errors",
     "Policy": "tables",
@@ -38,10 +40,12 @@ _HOME = {
     "explain": "_explain",
     "group": "_grouping",
     "group_encoded": "_grouping",
+    "load_catalogue": "tables",
+    "load_drg": "tables",
+    "load_map": "io",
     "load_policy": "tables",
     "load_scheme": "tables",
     "policy_ids": "tables",
-    "load_map": "io",
     "read_cases": "io",
     "read_grouped": "_tables_in",
     "read_hospitals": "_tables_in",
@@ -60,6 +64,8 @@ __all__ = [
     "CaseTable",
     "ColumnMap",
     "ConservationError",
+    "DipScheme",
+    "DrgScheme",
     "GroupedBatch",
     "GrouperError",
     "Policy",
@@ -82,6 +88,8 @@ __all__ = [
     "explain",
     "group",
     "group_encoded",
+    "load_catalogue",
+    "load_drg",
     "load_map",
     "load_policy",
     "load_scheme",
@@ -139,12 +147,16 @@ if TYPE_CHECKING:
         write_table,
     )
     from grouper.tables import (
+        DipScheme,
+        DrgScheme,
         Policy,
         Reason,
         Scheme,
         Severity,
         Status,
         Warn,
+        load_catalogue,
+        load_drg,
         load_policy,
         load_scheme,
         policy_ids,

@@ -22,7 +22,8 @@ from grouper import _chunks
 from grouper._arrow import Array, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
-from grouper.tables import Reason, Scheme
+from grouper.tables import DrgScheme, Reason, Scheme
+from grouper.tables._dip_scheme import OpenVocabulary
 from grouper.tables._load import CODINGS
 from grouper.tables._types import (
     BLANK_CODE,
@@ -60,6 +61,7 @@ class CaseBatch:
 
     `table` holds the rows as given, `arrays` what the kernels read, `warn` the warnings found here
     (uint32 bits, see `Warn`), `counts` how many codes were normalised, mapped or unknown.
+    `classes` of diagnosis and procedure ids + 1, for a DIP catalogue: this batch's codes too.
     """
 
     table: pa.Table
@@ -67,6 +69,7 @@ class CaseBatch:
     arrays: CaseArrays
     warn: NDArray[np.uint32]
     counts: Mapping[str, int] = field(default_factory=dict)
+    classes: tuple[I32, I32] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays.reject)
@@ -92,22 +95,23 @@ def encode(
         raise CaseSchemaError([f"codes = {codes!r} is none of {', '.join(CODINGS)}"])
     counts: Counter[str] = Counter()
     n = len(cases)
-    dx_off, dx = _encode_lists(
-        cases["diagnoses"], scheme.vocabulary(DIAGNOSES, codes), "diagnoses", counts, threads
-    )
-    px_off, px = _encode_lists(
-        cases["procedures"], scheme.vocabulary(PROCEDURES, codes), "procedures", counts, threads
-    )
+    of_dx, of_px = (scheme.vocabulary(side, codes) for side in (DIAGNOSES, PROCEDURES))
+    dx_off, dx = _encode_lists(cases["diagnoses"], of_dx, "diagnoses", counts, threads)
+    px_off, px = _encode_lists(cases["procedures"], of_px, "procedures", counts, threads)
     warn = np.zeros(n, np.uint32)
-    px_off, px = _grey_procedures(scheme, px_off, px, warn)
+    if isinstance(scheme, DrgScheme):
+        px_off, px = _grey_procedures(scheme, px_off, px, warn)
     if (px == BLANK_CODE).any():
-        px_off, px = _drop(px_off, px, np.zeros(len(scheme.codes) + 1, np.uint8))
+        px_off, px = _drop(px_off, px, np.zeros(int(px.max()) + 2, np.uint8))
     for off, ids, first in ((dx_off, dx, 1), (px_off, px, 0)):
         _chunks.run(partial(kernels.blank_repeats, off, ids, first), n, threads)
     facts = _facts(cases, scheme)
     reject = _reject(cases, facts)
     arrays = CaseArrays(dx_off, dx, px_off, px, facts, reject)
-    return CaseBatch(cases, scheme, arrays, warn, dict(counts))
+    classes = None
+    if isinstance(of_dx, OpenVocabulary) and isinstance(of_px, OpenVocabulary):
+        classes = of_dx.classes, of_px.classes
+    return CaseBatch(cases, scheme, arrays, warn, dict(counts), classes)
 
 
 @lru_cache(maxsize=64)
@@ -233,7 +237,7 @@ class _Piece:
 
 def _encode_lists(
     column: pa.ChunkedArray,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | OpenVocabulary,
     name: str,
     counts: Counter[str],
     threads: int | None,
@@ -270,7 +274,7 @@ def _list_parts(chunk: Array) -> tuple[NDArray[np.int64], Array]:
 
 def _encode_values(
     values: Array,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | OpenVocabulary,
     out: I32,
     name: str,
     counts: Counter[str],
@@ -291,7 +295,7 @@ def _encode_values(
 
 def _encode_strings(
     values: Array,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | OpenVocabulary,
     out: I32,
     name: str,
     counts: Counter[str],
@@ -386,7 +390,7 @@ def repeated(ids: Array) -> NDArray[np.bool_]:
 
 
 def _grey_procedures(
-    scheme: Scheme, off: I32, ids: I32, warn: NDArray[np.uint32]
+    scheme: DrgScheme, off: I32, ids: I32, warn: NDArray[np.uint32]
 ) -> tuple[I32, I32]:
     """Apply the scheme's option for grey procedures: keep, blank, or drop and promote the next."""
     option = scheme.settings.grey_procedure

@@ -14,7 +14,7 @@ from typing import Any
 
 from grouper._cases import OLDEST
 from grouper._explain_text import trace_lines
-from grouper.tables import Row, Scheme, Status, load_scheme, text_of
+from grouper.tables import Row, DrgScheme, Status, load_drg, text_of
 from grouper.tables._rules import SEVERITY_SETS, And, Compare, Const, Count, Member, Or, Rule
 from grouper.tables._types import DIAGNOSES, PROCEDURES, UNKNOWN_CODE, Side
 
@@ -106,20 +106,20 @@ class Trace:
 
 
 def explain(
-    case: Mapping[str, Any], scheme: Scheme | str | Path, *, codes: str = "insurer"
+    case: Mapping[str, Any], scheme: DrgScheme | str | Path, *, codes: str = "insurer"
 ) -> Trace:
     """Trace the grouping of one case (分组解释).
 
     Parameters
     ----------
     case : one case as a dict in the schema of `read_cases`; lists of codes, principal first.
-    scheme : a `Scheme`, an id or a folder. codes : "insurer" or "clinical".
+    scheme : a `DrgScheme`, an id or a folder. codes : "insurer" or "clinical".
 
     Raises
     ------
     SchemeNotFound, TableError : no such scheme. A bad case is traced, never raised.
     """
-    scheme = scheme if isinstance(scheme, Scheme) else load_scheme(scheme)
+    scheme = scheme if isinstance(scheme, DrgScheme) else load_drg(scheme)
     return _Tracer(scheme, case, codes).trace()
 
 
@@ -135,7 +135,7 @@ class _Facts:
 class _Tracer:
     """Walks a scheme with one case and keeps what it saw."""
 
-    def __init__(self, scheme: Scheme, case: Mapping[str, Any], codes: str) -> None:
+    def __init__(self, scheme: DrgScheme, case: Mapping[str, Any], codes: str) -> None:
         self.scheme, self.case, self.coding = scheme, case, codes
         self.code_traces: list[CodeTrace] = []
         self.diagnoses = self._read("diagnoses", DIAGNOSES)

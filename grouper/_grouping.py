@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,29 @@ from grouper import _chunks
 from grouper._arrow import labels, text_array
 from grouper._cases import CaseBatch, encode
 from grouper.errors import CaseSchemaError
+from grouper.kernels.dip import group_dip
 from grouper.kernels.drg import group_drg
-from grouper.tables import Reason, Scheme, Severity, Status, Warn, load_scheme
-from grouper.tables._types import GroupArrays, empty_groups
+from grouper.tables import (
+    DipScheme,
+    DrgScheme,
+    Reason,
+    Scheme,
+    Severity,
+    Status,
+    Warn,
+    load_scheme,
+)
+from grouper.tables._dip import CLASSES
+from grouper.tables._types import (
+    I32,
+    I64,
+    Comparator,
+    DipCases,
+    DipGroupArrays,
+    GroupArrays,
+    empty_dip_groups,
+    empty_groups,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +59,22 @@ RESULT = pa.schema(
         ("warnings", pa.list_(pa.string())),
         ("scheme", pa.dictionary(pa.int8(), pa.string())),
         ("scheme_fingerprint", pa.dictionary(pa.int8(), pa.string())),
+        ("group_class", pa.dictionary(pa.int8(), pa.string())),
+        ("treatment", pa.dictionary(pa.int8(), pa.string())),
+        ("matched_terms", pa.int32()),
+        ("aux_type", pa.dictionary(pa.int32(), pa.string())),
+        ("aux_factor", pa.decimal128(12, 6)),
+        ("aux_mean_fen", pa.int64()),
     ]
 )
-"""Columns of a grouping result, in their order; blank is null."""
+"""Columns of a grouping result, in their order; blank is null.
+
+mdc, adrg and severity are those of a DRG scheme; decided_by and what follows scheme_fingerprint those
+of a DIP catalogue.
+"""
+
+MOST_FEN = 10**13
+"""Costs at or above this are taken as not known: they decide between no groups."""
 
 NOT_CARRIED = ("case_id", "diagnoses", "procedures", "tcm_diagnoses")
 """Case columns that a result does not carry on to settlement."""
@@ -50,13 +84,14 @@ NOT_CARRIED = ("case_id", "diagnoses", "procedures", "tcm_diagnoses")
 class GroupedBatch:
     """Cases with their groups; rows stand in the order of the input.
 
-    `arrays` holds indices into `scheme.mdcs`, `.adrgs`, `.drgs` and the codes of `Status`,
-    `Reason`, `Severity`, `Warn`; `counts` the normalisations of reading and encoding.
+    `arrays` holds indices into `scheme.mdcs`, `.adrgs`, `.drgs` (DRG) or `scheme.groups` (DIP) and the
+    codes of `Status`, `Reason`, `Severity`, `Comparator`, `Warn`; `normalised` the normalisations of
+    reading and encoding.
     """
 
     table: pa.Table
     scheme: Scheme
-    arrays: GroupArrays
+    arrays: GroupArrays | DipGroupArrays
     normalised: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -80,30 +115,22 @@ class GroupedBatch:
 
     @cached_property
     def _result(self) -> pa.Table:
-        a, s = self.arrays, self.scheme
-        adrg = [r.code.split("#")[0] for r in s.adrgs]
-        rules = [f"{self._branch(d.parent)}drg.csv:{d.line}" for d in s.drgs]
-        columns = [
-            text_array(self.table["case_id"]),
-            labels(a.status, [x.name.lower() for x in Status], pa.int8()),
-            labels(a.mdc, [r.code for r in s.mdcs]),
-            labels(a.adrg, adrg),
-            labels(a.drg, [r.code for r in s.drgs]),
-            labels(a.drg, [r.name or s.adrgs[r.parent].name for r in s.drgs]),
-            labels(a.severity - 1, [x.name.lower() for x in Severity if x], pa.int8()),
-            labels(a.drg, rules),
-            pa.nulls(len(self), RESULT.field("decided_by").type),
-            labels(a.reason.astype(np.int8) - 1, [x.name.lower() for x in Reason if x], pa.int8()),
-            _warning_lists(a.warn),
-            labels(np.zeros(len(self), np.int8), [s.id], pa.int8()),
-            labels(np.zeros(len(self), np.int8), [s.fingerprint], pa.int8()),
-        ]
-        return pa.table(columns, schema=RESULT)
-
-    def _branch(self, k: int) -> str:
-        """Name the ADRG row that fired; its own code tells the branch of a split ADRG."""
-        row = self.scheme.adrgs[k]
-        return f"adrg.csv:{row.line} {row.code} > "
+        a, s, n = self.arrays, self.scheme, len(self)
+        reasons = [x.name.lower() for x in Reason if x]
+        columns = {
+            "case_id": text_array(self.table["case_id"]),
+            "status": labels(a.status, [x.name.lower() for x in Status], pa.int8()),
+            "reason": labels(a.reason.astype(np.int8) - 1, reasons, pa.int8()),
+            "warnings": _warning_lists(a.warn),
+            "scheme": labels(np.zeros(n, np.int8), [s.id], pa.int8()),
+            "scheme_fingerprint": labels(np.zeros(n, np.int8), [s.fingerprint], pa.int8()),
+        }
+        if isinstance(s, DrgScheme):
+            columns |= _drg_columns(s, cast("GroupArrays", a))
+        else:
+            columns |= _dip_columns(s, cast("DipGroupArrays", a))
+        arrays = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in RESULT]
+        return pa.table(arrays, schema=RESULT)
 
     def to_arrow(self, *, carry: bool = False) -> pa.Table:
         """Return the result columns of `RESULT`.
@@ -127,6 +154,51 @@ class GroupedBatch:
         return frame
 
 
+def _drg_columns(s: DrgScheme, a: GroupArrays) -> dict[str, Any]:
+    adrg = [r.code.split("#")[0] for r in s.adrgs]
+    above = [s.adrgs[d.parent] for d in s.drgs]  # its own code tells the branch of a split ADRG
+    rows = zip(s.drgs, above, strict=True)
+    rules = [f"adrg.csv:{up.line} {up.code} > drg.csv:{d.line}" for d, up in rows]
+    return {
+        "mdc": labels(a.mdc, [r.code for r in s.mdcs]),
+        "adrg": labels(a.adrg, adrg),
+        "group": labels(a.drg, [r.code for r in s.drgs]),
+        "group_name": labels(
+            a.drg, [r.name or up.name for r, up in zip(s.drgs, above, strict=True)]
+        ),
+        "severity": labels(a.severity - 1, [x.name.lower() for x in Severity if x], pa.int8()),
+        "rule": labels(a.drg, rules),
+    }
+
+
+def _dip_columns(s: DipScheme, a: DipGroupArrays) -> dict[str, Any]:
+    rows, none = s.lowered.aux_rows, a.group < 0
+    of_type = [x.id for x in s.settings.auxiliary]
+    classes = [CLASSES.index(g.kind) for g in s.groups]
+    kinds = np.append(np.array(classes, np.int8), np.int8(-1))[a.group]
+    rejected = a.status == Status.REJECTED
+    treatments = np.where(rejected, np.int8(-1), a.treatment)
+    types = np.append(s.arrays.aux_type, np.int32(-1))[a.aux]
+    factors = [Decimal(int(f)).scaleb(-6) for f in s.arrays.aux_factor]
+    return {
+        "group": labels(a.group, [g.code for g in s.groups]),
+        "group_name": labels(a.group, [g.name for g in s.groups]),
+        "rule": labels(a.group, [f"groups.csv:{g.line}" for g in s.groups]),
+        "decided_by": labels(a.decided, [x.name.lower() for x in Comparator], pa.int8()),
+        "group_class": labels(kinds, CLASSES, pa.int8()),
+        "treatment": labels(treatments, [t.id for t in s.settings.treatment], pa.int8()),
+        "matched_terms": pa.array(a.terms, mask=none),
+        "aux_type": labels(types, of_type),
+        "aux_factor": _taken(factors, a.aux, RESULT.field("aux_factor").type),
+        "aux_mean_fen": _taken([mean for _, _, mean in rows], a.aux, pa.int64()),
+    }
+
+
+def _taken(values: Sequence[Any], index: I32, kind: Any) -> Any:
+    """Return values[index], null where the index is -1."""
+    return pa.array([*values, None], kind).take(pa.array(np.where(index < 0, len(values), index)))
+
+
 def group(
     cases: Any,
     scheme: Scheme | str | Path,
@@ -134,7 +206,7 @@ def group(
     codes: str = "insurer",
     threads: int | None = None,
 ) -> GroupedBatch:
-    """Group cases by a DRG scheme (分组).
+    """Group cases by a DRG scheme or a DIP catalogue (分组).
 
     Parameters
     ----------
@@ -155,11 +227,33 @@ def group(
 
 def group_encoded(batch: CaseBatch, *, threads: int | None = None) -> GroupedBatch:
     """Group cases that are encoded already."""
-    out = empty_groups(len(batch))
-    out.warn[:] = batch.warn
-    arrays, rules = batch.arrays, batch.scheme.arrays
-    _chunks.run(lambda a, b: group_drg(arrays, rules, out, a, b), len(batch), threads)
-    return GroupedBatch(batch.table, batch.scheme, out, batch.counts)
+    scheme, arrays, n = batch.scheme, batch.arrays, len(batch)
+    if isinstance(scheme, DrgScheme):
+        drg, rules = empty_groups(n), scheme.arrays
+        drg.warn[:] = batch.warn
+        _chunks.run(lambda a, b: group_drg(arrays, rules, drg, a, b), n, threads)
+        return GroupedBatch(batch.table, scheme, drg, batch.counts)
+    assert batch.classes is not None
+    dip, catalogue = empty_dip_groups(n), scheme.arrays
+    cases = DipCases(*arrays, *batch.classes, _cost(batch.table))
+
+    def task(start: int, stop: int) -> None:
+        group_dip(cases, catalogue, dip, np.empty(len(Comparator), np.int64), start, stop)
+
+    _chunks.run(task, n, threads)
+    return GroupedBatch(batch.table, scheme, dip, batch.counts)
+
+
+def _cost(cases: pa.Table) -> I64:
+    """Return each case's total cost in fen, -1 where it is not known."""
+    if "total_cost_fen" not in cases.schema.names:
+        return np.full(len(cases), -1, np.int64)
+    cost = cases["total_cost_fen"]
+    if not pa.types.is_integer(cost.type) and not pa.types.is_null(cost.type):
+        message = f"column 'total_cost_fen' is {cost.type}, not whole fen (int64)"
+        raise CaseSchemaError([message])
+    values = pc.fill_null(cost.cast(pa.int64()), -1).to_numpy()
+    return np.where((values < 0) | (values >= MOST_FEN), np.int64(-1), values)
 
 
 def as_table(cases: Any) -> pa.Table:
@@ -185,7 +279,7 @@ CODES = pa.list_(pa.string())
 CASE_TYPES = {
     **dict.fromkeys(("case_id", "discharge_mode", "department"), pa.string()),
     **dict.fromkeys(("sex", "age", "age_days", "birth_weight", "admission_weight"), pa.int64()),
-    **dict.fromkeys(("los", "icu_hours"), pa.int64()),
+    **dict.fromkeys(("los", "icu_hours", "total_cost_fen"), pa.int64()),
     **dict.fromkeys(("diagnoses", "procedures"), CODES),
 }
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from grouper._columns import COLUMNS
 from grouper._grouping import group
-from grouper.tables import Scheme, Status, _rules
+from grouper.tables import DrgScheme, Status, _rules
 from grouper.tables._rules import And, Atom, Compare, Count, Member, Or, Rule, atoms, sets_of
 from grouper.tables._types import DIAGNOSES, I32, MISSING, PROCEDURES, Fact, Side
 
@@ -42,7 +42,7 @@ FACT_COLUMNS = {
 class Book:
     """A scheme's codes, as the draws ask for them; arrays over code ids."""
 
-    scheme: Scheme
+    scheme: DrgScheme
 
     @cached_property
     def chapter(self) -> NDArray[np.str_]:

@@ -45,7 +45,7 @@ from grouper._templates import (
     find_templates,
     popular,
 )
-from grouper.tables import Scheme, load_scheme
+from grouper.tables import DrgScheme, load_drg
 from grouper.tables._rules import Member, atoms
 from grouper.tables._types import DIAGNOSES, I32, I64, MISSING, PROCEDURES, U8, Fact, Side
 
@@ -101,7 +101,7 @@ class Region:
 def make_region(
     n: int = 100_000,
     *,
-    scheme: Scheme | str | Path = "chs-drg-1.1",
+    scheme: DrgScheme | str | Path = "chs-drg-1.1",
     seed: int = 1,
     year: int = 2025,
     hospitals: int = 60,
@@ -126,7 +126,7 @@ def make_region(
     """
     if not 0 < n <= 10**8 or hospitals < 1:
         raise ValueError(f"n={n}, hospitals={hospitals}: n is 1 … 100000000, hospitals 1 or more")
-    book = Book(scheme if isinstance(scheme, Scheme) else load_scheme(scheme))
+    book = Book(scheme if isinstance(scheme, DrgScheme) else load_drg(scheme))
     seeds = SeedSequence(seed).spawn(len(STREAMS))
     rng = {name: Generator(PCG64(s)) for name, s in zip(STREAMS, seeds, strict=True)}
     stream = (seed, seeds[STREAMS.index("templates")].spawn_key)
@@ -452,7 +452,7 @@ def hostile_cases(seed: int = 1) -> pa.Table:
     -------
     A few hundred cases with list<string> codes. `group` accepts the table; no row raises.
     """
-    scheme = load_scheme("chs-drg-1.1")
+    scheme = load_drg("chs-drg-1.1")
     faults, spare = _faults(scheme) * REPEATS, max(scheme.vocabulary(PROCEDURES).ids)
     cases = make_region(2 * len(faults), scheme=scheme, seed=seed).cases
     rows = cases.to_pylist()
@@ -463,7 +463,7 @@ def hostile_cases(seed: int = 1) -> pa.Table:
     )
 
 
-def _faults(scheme: Scheme) -> list[dict[str, Any]]:
+def _faults(scheme: DrgScheme) -> list[dict[str, Any]]:
     """List what is done to a row: column -> new value, or a function of the old one."""
     listed = scheme.code_list
     assert listed is not None, "the scheme names a code list"

@@ -5,13 +5,18 @@ if __name__ != "grouper.tables":  # a bare `import tables` would shadow PyTables
 
 from grouper.tables._check import Finding, check, describe, list_shipped
 from grouper.tables._codes import CodeList, load_codes
-from grouper.tables._load import Row, Scheme, SchemeSettings, load_scheme, scheme_ids
+from grouper.tables._dip import profile_ids
+from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._load import DrgScheme, Row, SchemeSettings
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._rules import parse, text_of
+from grouper.tables._schemes import Scheme, load_catalogue, load_drg, load_scheme, scheme_ids
 from grouper.tables._types import Reason, Severity, Status, Warn
 
 __all__ = [
     "CodeList",
+    "DipScheme",
+    "DrgScheme",
     "Finding",
     "Policy",
     "PolicySettings",
@@ -25,11 +30,14 @@ __all__ = [
     "check",
     "describe",
     "list_shipped",
+    "load_catalogue",
     "load_codes",
+    "load_drg",
     "load_policy",
     "load_scheme",
     "parse",
     "policy_ids",
+    "profile_ids",
     "scheme_ids",
     "text_of",
 ]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from grouper.tables._files import SHIPPED, read_toml
 from grouper.tables._load import FILE as SCHEME_FILE
-from grouper.tables._load import Row, Scheme, load_scheme, scheme_ids
+from grouper.tables._load import DrgScheme, Row
 from grouper.tables._policy import FILE as POLICY_FILE
 from grouper.tables._policy import Policy, load_policy, policy_ids
+from grouper.tables._schemes import load_scheme, scheme_ids
 from grouper.tables._rules import (
     NUMBER_VARIABLES,
     TEXT_VARIABLES,
@@ -109,7 +110,7 @@ def check(name: str | Path) -> list[Finding]:
     ]
 
 
-def _shadowed(s: Scheme) -> Iterator[Finding]:
+def _shadowed(s: DrgScheme) -> Iterator[Finding]:
     """Find DRG and ADRG rows behind one that always holds."""
     for table, rows in (("adrg.csv", s.adrgs), ("drg.csv", s.drgs)):
         closed: dict[int, Row] = {}
@@ -122,7 +123,7 @@ def _shadowed(s: Scheme) -> Iterator[Finding]:
                 closed[row.parent] = row
 
 
-def _outside_mdc(s: Scheme) -> Iterator[Finding]:
+def _outside_mdc(s: DrgScheme) -> Iterator[Finding]:
     """Find principal diagnoses of an ADRG that its MDC does not take."""
     for row in s.adrgs:
         mdc = s.mdcs[row.parent].rule
@@ -137,7 +138,7 @@ def _outside_mdc(s: Scheme) -> Iterator[Finding]:
                     yield Finding("L102", f"adrg.csv:{row.line}", f"{message}, as {min(lost)}")
 
 
-def _sets(s: Scheme) -> Iterator[Finding]:
+def _sets(s: DrgScheme) -> Iterator[Finding]:
     used = {name for row in (*s.mdcs, *s.adrgs, *s.drgs) for name in sets_of(row.rule)}
     for name in sorted(s.sets.keys() - used):
         yield Finding("L103", "sets.csv", f"set {name} is used by no rule")
@@ -145,7 +146,7 @@ def _sets(s: Scheme) -> Iterator[Finding]:
         yield Finding("L104", "scheme.toml", note)
 
 
-def _variables(s: Scheme) -> Iterator[Finding]:
+def _variables(s: DrgScheme) -> Iterator[Finding]:
     used = {
         a.var
         for row in (*s.mdcs, *s.adrgs, *s.drgs)
@@ -160,7 +161,7 @@ def _variables(s: Scheme) -> Iterator[Finding]:
         yield Finding("L105", "scheme.toml", message)
 
 
-def _codes(s: Scheme) -> Iterator[Finding]:
+def _codes(s: DrgScheme) -> Iterator[Finding]:
     for code in sorted(s.mcc.keys() & s.cc.keys()):
         yield Finding("L106", "cc.csv", f"{code} is MCC and CC; each has its own exclusion")
     for d in s.drgs:

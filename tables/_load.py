@@ -1,4 +1,4 @@
-"""Scheme folders → `Scheme`: read six tables, refuse what is wrong, lower the rules.
+"""DRG scheme folders → `DrgScheme`: read six tables, refuse what is wrong, lower the rules.
 
 A folder holds ``scheme.toml`` and mdc, adrg, drg, sets, cc, exclusions as CSV. A folder that
 ``inherits`` another takes the tables (not the options) it lacks from there, and adds the rows of
@@ -12,14 +12,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grouper.errors import SchemeNotFound, TableError
+from grouper.errors import TableError
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._files import SHIPPED, Settings, iso, read_settings, read_table
 from grouper.tables._lower import AdrgRow as LoweredRow
@@ -74,7 +74,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Scheme:
+class DrgScheme:
     """A DRG scheme, ready to group: immutable, safe to share between threads.
 
     `mdcs`, `adrgs`, `drgs` stand in the order of trial; results refer to them by index. `codes[i]`
@@ -159,33 +159,6 @@ class Scheme:
         }
 
 
-def scheme_ids() -> list[str]:
-    """List the schemes that ship with the package."""
-    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{FILE}"))
-
-
-def load_scheme(name: str | Path) -> Scheme:
-    """Load a scheme (分组方案): the id of a shipped one, or a folder in the same layout.
-
-    Raises
-    ------
-    SchemeNotFound : neither an id nor a folder. TableError : a table is refused; says file and row.
-    """
-    if str(name) in scheme_ids():
-        return _load_shipped(str(name))
-    if (Path(name) / FILE).is_file():
-        return _load(Path(name))
-    if Path(name).is_dir():
-        raise TableError(f"the folder {name} has no such file", file=FILE)
-    raise SchemeNotFound(str(name), scheme_ids())
-
-
-@lru_cache(maxsize=8)
-def _load_shipped(name: str) -> Scheme:
-    """Load a shipped scheme once: it is immutable, so one object serves all."""
-    return _load(SHIPPED / name)
-
-
 @dataclass
 class _Folder:
     """A scheme's files, its own or inherited."""
@@ -209,7 +182,13 @@ class _Folder:
         return found
 
 
-def _load(folder: Path) -> Scheme:
+def load_drg_folder(folder: Path) -> DrgScheme:
+    """Load a folder of the six tables.
+
+    Raises
+    ------
+    TableError : a table is refused; says file and row.
+    """
     settings = read_settings(folder / FILE, SchemeSettings)
     base = _base(folder, settings)
     source = _Folder(folder, base)
@@ -258,7 +237,7 @@ def _load(folder: Path) -> Scheme:
             Option.ANY_CODE: codes is None,
         },
     )
-    return Scheme(
+    return DrgScheme(
         settings=settings,
         folder=folder,
         mdcs=mdcs,

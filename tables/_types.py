@@ -65,6 +65,8 @@ class Reason(IntEnum):
     NO_ADRG = 12
     NO_DRG = 13
     REMAINDER = 14
+    EXCLUDED_PRINCIPAL = 15
+    NO_GROUP = 16
 
 
 class Warn(IntFlag):
@@ -79,6 +81,8 @@ class Warn(IntFlag):
     DUPLICATE_SECONDARY = 64
     PRINCIPAL_AS_SECONDARY = 128
     NEWBORN_WEIGHT = 256
+    MAIN_EXCLUDED = 512  # the first procedure is not the main one: exclusion list
+    UNCLASSED_PROCEDURE = 1024
 
 
 class Severity(IntEnum):
@@ -205,6 +209,127 @@ class GroupArrays(NamedTuple):
     warn: U32  # Warn bits
 
 
+class Comparator(IntEnum):
+    """How a DIP catalogue chooses between groups that all hold; the best value is the highest."""
+
+    MORE_REQUIRED_TERMS = 0
+    MORE_MATCHED_PROCEDURES = 1
+    EXACT_SET = 2
+    MAIN_PROCEDURE_IN_GROUP = 3
+    HIGHEST_SCORE = 4
+    NEAREST_MEAN_COST = 5
+    FULL_CODE_BEFORE_PREFIX = 6
+    CLASS_RANK = 7
+    CODE_ORDER = 8
+
+
+class CodeFlag(IntFlag):
+    """What a class of codes is besides the terms it meets."""
+
+    EXCLUDED = 1  # 不纳入分组的主要诊断
+    GREY = 2
+    CONSERVATIVE = 4  # 按保守治疗入组
+    NOT_MAIN = 8  # 不可作为主要手术操作
+    MAIN_ONLY_WITH = 16
+
+
+class DipOption(IntEnum):
+    """Entries of `DipArrays.options`."""
+
+    MAIN_ANY = 0  # any procedure may be the main one
+    EMPTY_MAIN_ANY = 1  # a blank main fits every case
+    PROMOTE_NEXT = 2  # a procedure that may not be main gives its place to the next
+    HIGHEST_OF_ALL = 3  # the case's treatment is the highest of all its procedures
+    UNCLASSED = 4  # treatment of a procedure without a class
+    UNMATCHED = 5  # treatment whose cases go to mixed groups if nothing else matched, -1 = none
+    ANY_CODE = 6
+    HAS_CONDITIONS = 7
+
+
+ANY_MAIN = -1
+NO_MAIN = -2
+"""Entries of `DipArrays.main` beside a term."""
+
+DIP_SIDES = ("principal", "other", "diagnosis", "main", "procedure")
+"""Sides of a named condition, by number."""
+
+
+class DipArrays(NamedTuple):
+    """A DIP catalogue lowered to arrays; C contiguous, never written after the build.
+
+    Codes that no row can tell apart form one class, separately for diagnoses and procedures; class
+    0 is a code that no key matches. A term is a set of keys: bit t of a class's members says that
+    its codes meet term t. Groups are numbered by stage, then in the order of their rows.
+    """
+
+    dx_flags: U8  # [Cd] CodeFlag
+    dx_member: U64  # [Cd, Wd]
+    cand_off: I32  # [Cd + 1] groups whose principal this class meets
+    cand: I32  # in order
+    cand_full: U8  # 1 = met by the whole code
+    px_flags: U8  # [Cp] CodeFlag
+    px_member: U64  # [Cp, Wp]
+    px_part: U64  # [Cp, Wp] met by a prefix only
+    px_with: I32  # [Cp] diagnosis term that MAIN_ONLY_WITH asks of the principal
+    px_treatment: I8  # [Cp] -1 = in no class
+    stage: I32  # [G]
+    main: I32  # [G] procedure term, ANY_MAIN or NO_MAIN
+    listed: I32  # [G] procedure term of all keys of the row, -1 = none
+    alt: I32  # [G, 4] alternatives from, to: related; any position
+    alt_off: I32  # [A + 1] terms of an alternative, all needed
+    alt_term: I32
+    other: I32  # [G] diagnosis term among the other diagnoses, -1 = none
+    first_other: U8  # [G]
+    any_dx: I32  # [G] diagnosis term among all, -1 = none
+    test_off: I32  # [G + 1] tests of facts
+    tests: I32  # [.., 3] fact, least, most
+    requires: I64  # [G] bits of named conditions
+    forbids: I64  # [G]
+    treatments: I64  # [G] bits of treatments, 0 = no condition
+    is_mixed: U8  # [G]
+    rank: I32  # [G] place in the profile's class_rank
+    score: I64  # [G] units of the catalogue's decimals, -1 = none
+    mean_fen: I64  # [G] -1 = none
+    condition_tests: I32  # [.., 3] condition, side, term
+    comparators: I32  # [stages, 9] in order, padded with CODE_ORDER
+    options: I32  # [8] see DipOption
+    aux_off: I32  # [G + 1] auxiliary types with a coefficient for the group
+    aux_type: I32
+    aux_factor: I64  # units of 10^-6
+    aux_test_off: I32  # [types + 1]
+    aux_tests: I32  # [.., 3]
+    aux_dx: I32  # [types, 2] diagnosis terms: principal, other; -1 = none
+    aux_requires: I64  # [types]
+    aux_modes: I64  # [types] bits of discharge modes, 0 = no condition
+
+
+class DipCases(NamedTuple):
+    """A batch of cases as the DIP kernel reads it: `CaseArrays`, the class of each id, the cost."""
+
+    dx_off: I32  # [n + 1]
+    dx: I32
+    px_off: I32  # [n + 1]
+    px: I32
+    facts: I32  # [n, 8]
+    reject: U8  # [n]
+    dx_class: I32  # [ids + 1] class of code id + 1; entry 0 = unknown
+    px_class: I32
+    cost: I64  # [n] fen, -1 = not known
+
+
+class DipGroupArrays(NamedTuple):
+    """What the DIP kernel writes, one entry a case."""
+
+    status: I8
+    reason: U8
+    group: I32  # -1 = blank
+    terms: I32  # required terms that the group has met
+    decided: I8  # Comparator, -1 = only one group held
+    treatment: I8  # of the case
+    aux: I32  # entry of aux_type, -1 = none
+    warn: U32
+
+
 class Band(IntEnum):
     """Where a case's cost lies against its benchmark (费用偏差)."""
 
@@ -252,6 +377,20 @@ def empty_groups(n: int) -> GroupArrays:
         np.empty(n, np.int8),
         np.empty(n, np.int32),
         np.empty(n, np.int32),
+        np.empty(n, np.int32),
+        np.zeros(n, np.uint32),
+    )
+
+
+def empty_dip_groups(n: int) -> DipGroupArrays:
+    """Allocate results for `n` cases; the kernel writes every entry but `warn`, which it adds to."""
+    return DipGroupArrays(
+        np.empty(n, np.int8),
+        np.empty(n, np.uint8),
+        np.empty(n, np.int32),
+        np.empty(n, np.int32),
+        np.empty(n, np.int8),
+        np.empty(n, np.int8),
         np.empty(n, np.int32),
         np.zeros(n, np.uint32),
     )

@@ -22,8 +22,8 @@ GOOD: dict[str, Any] = {
 
 
 @cache
-def scheme() -> grouper.Scheme:
-    return grouper.load_scheme("chs-drg-1.1")
+def scheme() -> grouper.DrgScheme:
+    return grouper.load_drg("chs-drg-1.1")
 
 
 def status_of(**change: Any) -> tuple[str, str | None, list[str]]:

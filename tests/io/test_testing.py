@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from grouper import testing
 from grouper._columns import BY_NAME, COLUMNS
 from grouper._grouping import GroupedBatch, group
-from grouper.tables import Severity, load_scheme
+from grouper.tables import Severity, load_drg
 from grouper.testing import Region, hostile_cases, make_region
 
-SCHEME = load_scheme("chs-drg-1.1")
+SCHEME = load_drg("chs-drg-1.1")
 N = 50_000
 pc: Any = pyarrow.compute
 

@@ -6,7 +6,7 @@ import random
 from functools import cache
 from typing import Any, NamedTuple
 
-from grouper.tables import Scheme
+from grouper.tables import DrgScheme
 from grouper.tables._types import DIAGNOSES, PROCEDURES
 
 
@@ -21,7 +21,7 @@ class Pools(NamedTuple):
 
 
 @cache
-def pools(scheme: Scheme) -> Pools:
+def pools(scheme: DrgScheme) -> Pools:
     """Sort a scheme's codes by what they are good for."""
     dx = [c for i, c in enumerate(scheme.codes) if scheme.sides[i] & DIAGNOSES]
     px = [c for i, c in enumerate(scheme.codes) if scheme.sides[i] & PROCEDURES]
@@ -36,7 +36,7 @@ def pools(scheme: Scheme) -> Pools:
     )
 
 
-def draw_cases(scheme: Scheme, seed: int, n: int) -> list[dict[str, Any]]:
+def draw_cases(scheme: DrgScheme, seed: int, n: int) -> list[dict[str, Any]]:
     """Draw `n` cases; the same seed gives the same cases."""
     rng = random.Random(seed)
     return [_case(rng, k, pools(scheme)) for k in range(n)]

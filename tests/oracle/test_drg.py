@@ -11,19 +11,19 @@ from naive import NaiveAnswer, NaiveScheme
 from oracle.draw import draw_cases
 from shared import EXPECTED, SCHEMES, SHIPPED, expected_cases, shared
 
-from grouper import Scheme, explain, group, load_scheme
+from grouper import DrgScheme, explain, group, load_drg
 
 CODES = SHIPPED / "codes-nhsa-2.0"
 OWN = ("chs-drg-1.1", "chs-drg-1.1-qy")
 
 
 @cache
-def both(name: str) -> tuple[Scheme, NaiveScheme]:
+def both(name: str) -> tuple[DrgScheme, NaiveScheme]:
     """Load a scheme twice: by the package and by the oracle."""
     if name in OWN:
-        return load_scheme(name), NaiveScheme.load(SHIPPED / name, CODES)
+        return load_drg(name), NaiveScheme.load(SHIPPED / name, CODES)
     folder: Path = shared(f"facts/{name}")
-    return load_scheme(folder), NaiveScheme.load(folder)
+    return load_drg(folder), NaiveScheme.load(folder)
 
 
 def row_of(answer: NaiveAnswer) -> tuple[Any, ...]:
@@ -44,7 +44,7 @@ def row_of(answer: NaiveAnswer) -> tuple[Any, ...]:
 COLUMNS = ("status", "reason", "mdc", "adrg", "group", "severity", "rule")
 
 
-def rows_of(cases: list[dict[str, Any]], scheme: Scheme) -> list[tuple[Any, ...]]:
+def rows_of(cases: list[dict[str, Any]], scheme: DrgScheme) -> list[tuple[Any, ...]]:
     """Group cases with the kernel; one tuple a row."""
     found = group(cases, scheme).to_arrow().to_pylist()
     return [(*(r[c] or "" for c in COLUMNS), sorted(r["warnings"])) for r in found]

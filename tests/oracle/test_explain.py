@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from grouper import explain, load_scheme
+from grouper import explain, load_drg
 
-SCHEME = load_scheme("chs-drg-1.1")
+SCHEME = load_drg("chs-drg-1.1")
 BASE: dict[str, Any] = {"case_id": "1", "sex": 1, "age": 60, "procedures": []}
 
 

@@ -20,8 +20,8 @@ FEW = settings(max_examples=25, deadline=None)
 
 
 @cache
-def scheme() -> grouper.Scheme:
-    return grouper.load_scheme("chs-drg-1.1-qy")
+def scheme() -> grouper.DrgScheme:
+    return grouper.load_drg("chs-drg-1.1-qy")
 
 
 def answers(cases: Any, **options: Any) -> list[dict[str, Any]]:

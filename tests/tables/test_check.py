@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from shared import SHIPPED, shared
 
-from grouper import SchemeNotFound, TableError, load_scheme, policy_ids, scheme_ids
+from grouper import SchemeNotFound, TableError, load_drg, policy_ids, scheme_ids
 from grouper.tables import Finding, check, describe, list_shipped
 from grouper.tables._rules import Member, atoms
 
@@ -126,7 +126,7 @@ def test_l102_the_shipped_schemes_have_252_of_them(name: str) -> None:
     messages = [f.message for f in checked(name) if f.code == "L102"]
     stated = {m.split(":")[0]: int(m.split(" ")[1]) for m in messages}
     assert (len(messages), len(stated), sum(stated.values())) == (17, 17, 252)
-    scheme = load_scheme(name)
+    scheme = load_drg(name)
     lost = {}
     for row in scheme.adrgs:
         lists = [
@@ -371,7 +371,7 @@ def test_the_list_of_what_ships() -> None:
 
 def test_a_scheme_is_described_by_its_size_options_and_faults() -> None:
     told = describe("chs-drg-1.1-qy")
-    scheme = load_scheme("chs-drg-1.1-qy")
+    scheme = load_drg("chs-drg-1.1-qy")
     assert told["fingerprint"] == scheme.fingerprint
     assert told["inherits"] == "chs-drg-1.1"
     assert told["known_faults"]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHIPPED
 
-from grouper import load_scheme
+from grouper import load_drg
 from grouper.tables import text_of
 from grouper.tables._rules import And, Compare, Const, Count, Member, Or, Rule
 
@@ -1118,7 +1118,7 @@ def test_the_insurers_codes_are_not_mapped(mapped: Both) -> None:
 
 def test_the_shipped_maps_have_chains_and_keys_with_another_meaning() -> None:
     """What makes the two rules above matter; the numbers are those of the specification."""
-    listed = load_scheme("chs-drg-1.1").code_list
+    listed = load_drg("chs-drg-1.1").code_list
     assert listed is not None
     for pairs, known, chains, other in [
         (listed.diagnosis_map, listed.diagnoses, 76, 246),
@@ -1129,7 +1129,7 @@ def test_the_shipped_maps_have_chains_and_keys_with_another_meaning() -> None:
 
 
 def test_the_shipped_chains_are_mapped_once() -> None:
-    scheme = load_scheme("chs-drg-1.1")
+    scheme = load_drg("chs-drg-1.1")
     listed = scheme.code_list
     assert listed is not None
     chained = [k for k, v in listed.diagnosis_map.items() if v in listed.diagnosis_map]

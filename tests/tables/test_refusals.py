@@ -18,7 +18,7 @@ from grouper import (
     TableError,
     group,
     load_policy,
-    load_scheme,
+    load_drg,
     scheme_ids,
 )
 from grouper.errors import GrouperError
@@ -61,7 +61,7 @@ def refused(
 ) -> TableError:
     """Load and return the refusal; its class, code, file and row must be those given."""
     with pytest.raises(TableError) as e:
-        load_scheme(name)
+        load_drg(name)
     error = e.value
     assert type(error) is kind
     assert error.code == ("E110" if kind is RuleError else "E100")
@@ -107,13 +107,13 @@ def test_a_missing_column(folder: Path, table: str, column: str) -> None:
 
 
 def test_columns_are_found_by_header_wherever_they_stand(folder: Path) -> None:
-    before = load_scheme(folder).fingerprint
+    before = load_drg(folder).fingerprint
     for table in TABLES:
         path = folder / f"{table}.csv"
         lines = [line.split(",") for line in path.read_text("utf-8").splitlines()]
         lines = [["", *reversed(cells)] for cells in lines]  # one edition has an empty first column
         path.write_text("".join(",".join(cells) + "\n" for cells in lines), "utf-8")
-    assert load_scheme(folder).fingerprint == before
+    assert load_drg(folder).fingerprint == before
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -139,19 +139,19 @@ def test_a_table_that_is_not_utf_8(folder: Path, table: str) -> None:
 
 
 def test_a_byte_order_mark_is_accepted(folder: Path) -> None:
-    before = load_scheme(folder).fingerprint
+    before = load_drg(folder).fingerprint
     for table in TABLES:
         path = folder / f"{table}.csv"
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert load_scheme(folder).fingerprint == before
+    assert load_drg(folder).fingerprint == before
 
 
 def test_line_ends_of_any_system_and_blank_lines_are_accepted(folder: Path) -> None:
-    before = load_scheme(folder).fingerprint
+    before = load_drg(folder).fingerprint
     for table in TABLES:
         path = folder / f"{table}.csv"
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n\r\n")
-    assert load_scheme(folder).fingerprint == before
+    assert load_drg(folder).fingerprint == before
 
 
 def test_a_quote_that_never_ends(folder: Path) -> None:
@@ -280,7 +280,7 @@ def test_sets_are_told_apart_by_case(folder: Path) -> None:
 
 def test_mcc_and_cc_need_no_set(folder: Path) -> None:
     change(folder / "drg.csv", "QTZD in CC", '"QTZD in {MCC, CC}"')
-    assert load_scheme(folder).drgs[0].text == "QTZD in {MCC, CC}"
+    assert load_drg(folder).drgs[0].text == "QTZD in {MCC, CC}"
 
 
 @pytest.mark.parametrize("level", ["", "cc", "HCC", "严重"])
@@ -308,7 +308,7 @@ def test_two_exclusions_for_one_code_and_level(folder: Path) -> None:
 def test_the_same_exclusion_twice_and_one_for_each_level_are_accepted(folder: Path) -> None:
     path = folder / "cc.csv"
     path.write_text(path.read_text("utf-8") + "c1,CC,EX_1\nc1,MCC,EX_2\n", "utf-8")
-    scheme = load_scheme(folder)
+    scheme = load_drg(folder)
     assert (scheme.cc["c1"], scheme.mcc["c1"]) == ("EX_1", "EX_2")
 
 
@@ -399,8 +399,8 @@ def test_options_are_not_inherited(folder: Path) -> None:
     variant = folder.parent / "variant"
     variant.mkdir()
     (variant / "scheme.toml").write_text('id = "v"\ntitle = "v"\ninherits = "whole"\n', "utf-8")
-    assert load_scheme(folder).settings.retry_other_procedures
-    assert not load_scheme(variant).settings.retry_other_procedures
+    assert load_drg(folder).settings.retry_other_procedures
+    assert not load_drg(variant).settings.retry_other_procedures
 
 
 # -------------------------------------------------------------------------------------------- names
@@ -409,7 +409,7 @@ def test_options_are_not_inherited(folder: Path) -> None:
 def test_an_unknown_code_list(folder: Path) -> None:
     add(folder, 'code_list = "codes-of-nobody"')
     with pytest.raises(SchemeNotFound) as e:
-        load_scheme(folder)
+        load_drg(folder)
     assert e.value.code == "E200"
     assert str(e.value) == (
         "[E200] no code list 'codes-of-nobody'; known: codes-nhsa-2.0; or give the path of a folder"
@@ -419,7 +419,7 @@ def test_an_unknown_code_list(folder: Path) -> None:
 def test_a_fault_of_a_code_list(folder: Path) -> None:
     add(folder, 'code_list = "few"')
     codes = tiny_codes(folder / "few", diagnoses=["d1", "d2"])
-    assert load_scheme(folder).code_list is not None
+    assert load_drg(folder).code_list is not None
     (codes / "diagnoses.csv").write_text("code,name\nd1,one\nd2\n", "utf-8")
     refused(folder, "1 cells where the header has 2", file="diagnoses.csv", row=3)
     (codes / "codes.toml").write_text('id = "few"\n', "utf-8")
@@ -428,7 +428,7 @@ def test_a_fault_of_a_code_list(folder: Path) -> None:
 
 def test_clinical_codes_need_a_code_list(folder: Path) -> None:
     with pytest.raises(TableError) as e:
-        group([case("d1", case_id="1")], load_scheme(folder), codes="clinical")
+        group([case("d1", case_id="1")], load_drg(folder), codes="clinical")
     assert e.value.file == "scheme.toml"
     assert "codes='clinical' needs a code list with maps" in str(e.value)
 
@@ -436,7 +436,7 @@ def test_clinical_codes_need_a_code_list(folder: Path) -> None:
 def test_an_unknown_scheme_lists_the_known_ones(tmp_path: Path) -> None:
     for name in ("chs-drg-9", tmp_path / "nowhere"):
         with pytest.raises(SchemeNotFound) as e:
-            load_scheme(name)
+            load_drg(name)
         assert e.value.code == "E200"
         assert e.value.known == scheme_ids() == ["chs-drg-1.1", "chs-drg-1.1-qy"]
         assert str(e.value) == (
@@ -458,7 +458,7 @@ class Loader(NamedTuple):
 
 @pytest.mark.parametrize(
     "loader",
-    [Loader(load_scheme, "scheme"), Loader(load_codes, "code list"), Loader(load_policy, "policy")],
+    [Loader(load_drg, "scheme"), Loader(load_codes, "code list"), Loader(load_policy, "policy")],
 )
 @pytest.mark.parametrize("name", ["../chs-drg-1.1", "chs-drg-1.1/", "CHS-DRG-1.1x", "\u3000"])
 def test_a_name_is_taken_literally(loader: Loader, name: str) -> None:

@@ -18,10 +18,10 @@ from shared import ROOT, shared
 from grouper import (
     Policy,
     PolicyError,
-    Scheme,
+    DrgScheme,
     Standard,
     load_policy,
-    load_scheme,
+    load_drg,
     policy_ids,
     scheme_ids,
     standard,
@@ -33,7 +33,7 @@ from grouper.tables._load import TABLES
 from .tiny import tiny_codes, tiny_scheme, write_csv
 
 GOLDEN = ROOT / "tests" / "golden" / "standards"
-scheme = cache(load_scheme)
+scheme = cache(load_drg)
 policy = cache(load_policy)
 
 
@@ -83,7 +83,7 @@ def test_the_variant_has_a_qy_row_in_each_mdc_but_six() -> None:
 def test_the_variant_is_the_national_scheme_but_for_qy_and_pv1() -> None:
     plain, variant = scheme("chs-drg-1.1"), scheme("chs-drg-1.1-qy")
 
-    def listed(s: Scheme, table: str) -> list[tuple[str, str, str]]:
+    def listed(s: DrgScheme, table: str) -> list[tuple[str, str, str]]:
         found = getattr(s, table)
         return [(r.code, r.name, r.text) for r in found if not r.code.endswith("QY")]
 
@@ -152,7 +152,7 @@ def test_fingerprints_are_distinct_and_stable() -> None:
     found += [policy(name).fingerprint for name in policy_ids()]
     assert len(set(found)) == len(found) == 10
     assert all(re.fullmatch("[0-9a-f]{64}", f) for f in found)
-    again = [load_scheme(SHIPPED / name).fingerprint for name in scheme_ids()]  # read anew
+    again = [load_drg(SHIPPED / name).fingerprint for name in scheme_ids()]  # read anew
     again += [load_policy(SHIPPED / name).fingerprint for name in policy_ids()]
     assert again == found
 
@@ -167,9 +167,9 @@ def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path: Path) -
     header, *lines = (SHIPPED / "chs-drg-1.1" / "sets.csv").read_text("utf-8").splitlines()
     table = copy / "sets.csv"
     table.write_text("\n".join([header, *reversed(lines), lines[0]]) + "\n", "utf-8")
-    assert load_scheme(copy).fingerprint == scheme("chs-drg-1.1").fingerprint
+    assert load_drg(copy).fingerprint == scheme("chs-drg-1.1").fingerprint
     table.write_text("\n".join([header, *lines[:-1]]) + "\n", "utf-8")
-    assert load_scheme(copy).fingerprint != scheme("chs-drg-1.1").fingerprint
+    assert load_drg(copy).fingerprint != scheme("chs-drg-1.1").fingerprint
 
 
 BASE: dict[str, Any] = {
@@ -183,7 +183,7 @@ BASE: dict[str, Any] = {
 
 
 def of_tiny(tmp_path: Path, **changes: Any) -> str:
-    return load_scheme(tiny_scheme(tmp_path / "s", **(BASE | changes))).fingerprint
+    return load_drg(tiny_scheme(tmp_path / "s", **(BASE | changes))).fingerprint
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -266,7 +266,7 @@ def test_a_fingerprint_changes_with_the_code_list(tmp_path: Path) -> None:
     for k, change in enumerate(changes):
         folder = tiny_scheme(tmp_path / str(k) / "s", **BASE, toml='code_list = "few"')
         tiny_codes(folder / "few", **(CODES | change))
-        found.add(load_scheme(folder).fingerprint)
+        found.add(load_drg(folder).fingerprint)
     assert len(found | {of_tiny(tmp_path / "none")}) == len(changes) + 1
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from naive import NaiveAnswer, NaiveScheme
 
-from grouper import Scheme, group, load_scheme
+from grouper import DrgScheme, group, load_drg
 
 MDC = ("code", "name", "rule", "sort")
 ADRG = ("code", "name", "rule", "mdc", "sort")
@@ -125,7 +125,7 @@ def of_oracle(a: NaiveAnswer) -> Answer:
 
 
 def of_kernel(
-    cases: Sequence[dict[str, Any]], scheme: Scheme, codes: str = "insurer"
+    cases: Sequence[dict[str, Any]], scheme: DrgScheme, codes: str = "insurer"
 ) -> list[Answer]:
     numbered = [{**c, "case_id": c["case_id"] or f"C{k}"} for k, c in enumerate(cases)]
     rows = group(numbered, scheme, codes=codes).to_arrow().to_pylist()
@@ -143,8 +143,8 @@ class Both:
     codes: Path | None = None
 
     @cached_property
-    def scheme(self) -> Scheme:
-        return load_scheme(self.folder)
+    def scheme(self) -> DrgScheme:
+        return load_drg(self.folder)
 
     @cached_property
     def oracle(self) -> NaiveScheme:
