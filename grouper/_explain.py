@@ -14,7 +14,7 @@ from typing import Any
 
 from grouper._cases import OLDEST
 from grouper._explain_text import trace_lines
-from grouper.tables import Row, DrgScheme, Status, load_drg, text_of
+from grouper.tables import DrgScheme, Row, Status, load_drg, text_of
 from grouper.tables._rules import SEVERITY_SETS, And, Compare, Const, Count, Member, Or, Rule
 from grouper.tables._types import DIAGNOSES, PROCEDURES, UNKNOWN_CODE, Side
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +97,18 @@ class GroupedBatch:
     def __len__(self) -> int:
         return len(self.arrays.status)
 
+    @property
+    def drg(self) -> GroupArrays:
+        """The arrays of a DRG result."""
+        assert isinstance(self.arrays, GroupArrays), "grouped by a DIP catalogue"
+        return self.arrays
+
+    @property
+    def dip(self) -> DipGroupArrays:
+        """The arrays of a DIP result."""
+        assert isinstance(self.arrays, DipGroupArrays), "grouped by a DRG scheme"
+        return self.arrays
+
     def counts(self) -> dict[str, int]:
         """Count rows by status; the four add up to `len(self)`."""
         found = np.bincount(self.arrays.status, minlength=len(Status))
@@ -126,9 +138,9 @@ class GroupedBatch:
             "scheme_fingerprint": labels(np.zeros(n, np.int8), [s.fingerprint], pa.int8()),
         }
         if isinstance(s, DrgScheme):
-            columns |= _drg_columns(s, cast("GroupArrays", a))
+            columns |= _drg_columns(s, self.drg)
         else:
-            columns |= _dip_columns(s, cast("DipGroupArrays", a))
+            columns |= _dip_columns(s, self.dip)
         arrays = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in RESULT]
         return pa.table(arrays, schema=RESULT)
 
@@ -233,15 +245,23 @@ def group_encoded(batch: CaseBatch, *, threads: int | None = None) -> GroupedBat
         drg.warn[:] = batch.warn
         _chunks.run(lambda a, b: group_drg(arrays, rules, drg, a, b), n, threads)
         return GroupedBatch(batch.table, scheme, drg, batch.counts)
-    assert batch.classes is not None
-    dip, catalogue = empty_dip_groups(n), scheme.arrays
-    cases = DipCases(*arrays, *batch.classes, _cost(batch.table))
-
-    def task(start: int, stop: int) -> None:
-        group_dip(cases, catalogue, dip, np.empty(len(Comparator), np.int64), start, stop)
-
-    _chunks.run(task, n, threads)
+    dip, encoded = empty_dip_groups(n), dip_cases(batch)
+    dip.warn[:] = batch.warn
+    _chunks.run(lambda a, b: group_dip_range(encoded, scheme, dip, a, b), n, threads)
     return GroupedBatch(batch.table, scheme, dip, batch.counts)
+
+
+def dip_cases(batch: CaseBatch) -> DipCases:
+    """Return a batch encoded for a DIP catalogue as its kernel reads it."""
+    assert batch.classes is not None, "encoded for a DRG scheme"
+    return DipCases(*batch.arrays, *batch.classes, _cost(batch.table))
+
+
+def group_dip_range(
+    cases: DipCases, scheme: DipScheme, out: DipGroupArrays, start: int, stop: int
+) -> None:
+    """Group cases start … stop-1 with scratch of their own."""
+    group_dip(cases, scheme.arrays, out, np.empty(len(Comparator), np.int64), start, stop)
 
 
 def _cost(cases: pa.Table) -> I64:

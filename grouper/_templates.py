@@ -120,7 +120,7 @@ def find_templates(book: Book, seed: SeedKey) -> Templates:
     for name, ids in (("diagnoses", dx), ("procedures", px)):
         off = np.concatenate([[0], np.cumsum((ids >= 0).sum(axis=1))]).astype(np.int32)
         columns[name] = code_lists(book.scheme.codes, ids[ids >= 0], off)
-    hit = group(case_table(columns), book.scheme).arrays.adrg == row
+    hit = group(case_table(columns), book.scheme).drg.adrg == row
     return Templates(row[hit], dx[hit], px[hit], facts[hit])
 
 

@@ -136,7 +136,7 @@ def make_region(
     columns = _stay_columns(drawn, rows, places, year, rng["cases"])
     columns["diagnoses"] = _diagnoses(book, drawn, rows, rng["diagnoses"])
     columns["procedures"] = _procedures(book, drawn, rows, rng["procedures"])
-    found = group(case_table(columns), book.scheme, threads=threads).arrays
+    found = group(case_table(columns), book.scheme, threads=threads).drg
     log_weight = _log_weights(book, rows, found.drg, rng["weights"])
     log_cost = np.append(log_weight[book.group_of_drg], 0.0)[found.drg]
     log_cost += _severity_effect(found.drg, found.severity) + SIGMA_COST * drawn.z

@@ -13,7 +13,6 @@ import numpy as np
 from grouper.kernels._jit import kernel
 from grouper.kernels.drg import has_bit
 from grouper.tables._types import (
-    ANY_MAIN,
     BLANK_CODE,
     I32,
     I64,
@@ -28,6 +27,7 @@ from grouper.tables._types import (
     DipGroupArrays,
     DipOption,
     Fact,
+    Int,
     Reason,
     Status,
     Warn,
@@ -37,7 +37,7 @@ AGE, AGE_DAYS, WEIGHT = int(Fact.AGE), int(Fact.AGE_DAYS), int(Fact.WEIGHT)
 SEX, MODE = int(Fact.SEX), int(Fact.DISCHARGE_MODE)
 EXCLUDED, GREY = int(CodeFlag.EXCLUDED), int(CodeFlag.GREY)
 CONSERVATIVE, NOT_MAIN = int(CodeFlag.CONSERVATIVE), int(CodeFlag.NOT_MAIN)
-MAIN_ONLY_WITH = int(CodeFlag.MAIN_ONLY_WITH)
+MAIN_ONLY_WITH, OPEN = int(CodeFlag.MAIN_ONLY_WITH), int(CodeFlag.OPEN)
 MAIN_ANY, EMPTY_ANY = int(DipOption.MAIN_ANY), int(DipOption.EMPTY_MAIN_ANY)
 PROMOTE, HIGHEST = int(DipOption.PROMOTE_NEXT), int(DipOption.HIGHEST_OF_ALL)
 UNCLASSED, UNMATCHED = int(DipOption.UNCLASSED), int(DipOption.UNMATCHED)
@@ -93,7 +93,7 @@ def any_px_meets(i: int, skip: int, term: int, c: DipCases, s: DipArrays) -> boo
 
 
 @kernel(inline=True)
-def may_be_main(i: int, code: int, c: DipCases, s: DipArrays) -> int:
+def may_be_main(i: int, code: int, c: DipCases, s: DipArrays) -> Int:
     """Return 1 if a procedure may be the main one, 0 if it counts as none, -1 if it gives way."""
     group = c.px_class[code + 1]
     flags = s.px_flags[group]
@@ -107,7 +107,7 @@ def may_be_main(i: int, code: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def main_procedure(i: int, c: DipCases, s: DipArrays) -> int:
+def main_procedure(i: int, c: DipCases, s: DipArrays) -> Int:
     """Return the place of the main procedure in `px`, -1 = none (conservative)."""
     for k in range(c.px_off[i], c.px_off[i + 1]):
         if c.px[k] == REPEATED_CODE:
@@ -119,14 +119,14 @@ def main_procedure(i: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def treatment_of(code: int, c: DipCases, s: DipArrays) -> int:
+def treatment_of(code: int, c: DipCases, s: DipArrays) -> Int:
     """Return the treatment of a procedure."""
     found = s.px_treatment[c.px_class[code + 1]]
     return found if found >= 0 else s.options[UNCLASSED]
 
 
 @kernel(inline=True)
-def case_treatment(i: int, main: int, c: DipCases, s: DipArrays) -> int:
+def case_treatment(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return the treatment of a case; 0 is conservative."""
     if main < 0:
         return 0
@@ -140,9 +140,7 @@ def case_treatment(i: int, main: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def alternatives_met(
-    i: int, start: int, stop: int, skip: int, c: DipCases, s: DipArrays
-) -> int:
+def alternatives_met(i: int, start: int, stop: int, skip: int, c: DipCases, s: DipArrays) -> Int:
     """Return the size of the first (largest) alternative that procedures meet, 0 = none."""
     for a in range(start, stop):
         met = True
@@ -166,9 +164,9 @@ def facts_hold(i: int, start: int, stop: int, tests: I32, c: DipCases) -> bool:
 
 
 @kernel(inline=True)
-def conditions_of(i: int, main: int, c: DipCases, s: DipArrays) -> int:
+def conditions_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return the named conditions that hold, as bits."""
-    bits = 0
+    bits: Int = 0
     for t in range(len(s.condition_tests)):
         bit = 1 << np.int64(s.condition_tests[t, 0])
         side, term = s.condition_tests[t, 1], s.condition_tests[t, 2]
@@ -187,7 +185,7 @@ def conditions_of(i: int, main: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def first_listed(i: int, start: int, stop: int, c: DipCases, s: DipArrays) -> int:
+def first_listed(i: int, start: int, stop: int, c: DipCases, s: DipArrays) -> Int:
     """Return the place of the first other diagnosis that a `first_other` candidate lists, or -1."""
     begin = c.dx_off[i]
     for k in range(begin + 1, c.dx_off[i + 1]):
@@ -201,7 +199,7 @@ def first_listed(i: int, start: int, stop: int, c: DipCases, s: DipArrays) -> in
 
 
 @kernel(inline=True)
-def related_size(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> int:
+def related_size(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return how many main and related terms of group `g` are met, -1 = they are not all."""
     wants, start, stop = s.main[g], s.alt[g, 0], s.alt[g, 1]
     anywhere = s.options[MAIN_ANY] != 0
@@ -237,8 +235,15 @@ def related_size(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> int:
 
 @kernel(inline=True)
 def required_terms(
-    i: int, g: int, main: int, treatment: int, conditions: int, first: int, c: DipCases, s: DipArrays
-) -> int:
+    i: int,
+    g: int,
+    main: int,
+    treatment: Int,
+    conditions: Int,
+    first: int,
+    c: DipCases,
+    s: DipArrays,
+) -> Int:
     """Return the number of required terms that case `i` meets in group `g`, -1 = it does not hold.
 
     Tests come in the order of their cost and of how often they fail.
@@ -277,7 +282,7 @@ def required_terms(
 
 
 @kernel(inline=True)
-def matched_procedures(i: int, g: int, c: DipCases, s: DipArrays) -> int:
+def matched_procedures(i: int, g: int, c: DipCases, s: DipArrays) -> Int:
     """Count the procedures of case `i` among the keys of group `g`."""
     n = 0
     if s.listed[g] >= 0:
@@ -288,7 +293,7 @@ def matched_procedures(i: int, g: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def count_procedures(i: int, c: DipCases) -> int:
+def count_procedures(i: int, c: DipCases) -> Int:
     """Count the distinct procedures of case `i`."""
     n = 0
     for k in range(c.px_off[i], c.px_off[i + 1]):
@@ -298,7 +303,7 @@ def count_procedures(i: int, c: DipCases) -> int:
 
 
 @kernel(inline=True)
-def is_full(i: int, g: int, full: int, c: DipCases, s: DipArrays) -> int:
+def is_full(i: int, g: int, full: int, c: DipCases, s: DipArrays) -> Int:
     """Return 1 if neither the principal nor a listed procedure needed a prefix."""
     if not full:
         return 0
@@ -314,7 +319,7 @@ def is_full(i: int, g: int, full: int, c: DipCases, s: DipArrays) -> int:
 @kernel(inline=True)
 def value_of(
     comparator: int, i: int, g: int, full: int, terms: int, main: int, c: DipCases, s: DipArrays
-) -> int:
+) -> Int:
     """Return the value of a comparator for a group that holds; the highest is the best."""
     if comparator == REQUIRED:
         return terms
@@ -339,8 +344,17 @@ def value_of(
 
 
 @kernel(inline=True)
-def only_mixed(i: int, start: int, stop: int, main: int, treatment: int, conditions: int, first: int,
-               c: DipCases, s: DipArrays) -> bool:
+def only_mixed(
+    i: int,
+    start: int,
+    stop: int,
+    main: int,
+    treatment: Int,
+    conditions: Int,
+    first: int,
+    c: DipCases,
+    s: DipArrays,
+) -> bool:
     """Tell whether an unmatched case of this treatment goes to the mixed groups of the stage."""
     has_mixed = False
     for j in range(start, stop):
@@ -357,7 +371,14 @@ def only_mixed(i: int, start: int, stop: int, main: int, treatment: int, conditi
 
 @kernel(inline=True)
 def choose(
-    i: int, start: int, stop: int, main: int, c: DipCases, s: DipArrays, out: DipGroupArrays, best: I64
+    i: int,
+    start: int,
+    stop: int,
+    main: int,
+    c: DipCases,
+    s: DipArrays,
+    out: DipGroupArrays,
+    best: I64,
 ) -> None:
     """Write the best group among the candidates start … stop-1 of case `i`, if one holds.
 
@@ -380,9 +401,7 @@ def choose(
                     stage_stop += 1
                 if not first_known:
                     first, first_known = first_listed(i, start, stop, c, s), True
-                mixed_only = only_mixed(
-                    i, j, stage_stop, main, treatment, conditions, first, c, s
-                )
+                mixed_only = only_mixed(i, j, stage_stop, main, treatment, conditions, first, c, s)
         if s.first_other[g] and not first_known:
             first, first_known = first_listed(i, start, stop, c, s), True
         if mixed_only and not (s.is_mixed[g] and (s.treatments[g] >> treatment) & 1):
@@ -414,7 +433,7 @@ def choose(
 
 
 @kernel(inline=True)
-def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> int:
+def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return the warning bits that the codes and facts of case `i` call for."""
     start, stop = c.dx_off[i], c.dx_off[i + 1]
     principal = c.dx[start]
@@ -453,7 +472,19 @@ def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> int:
 
 
 @kernel(inline=True)
-def auxiliary_of(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> int:
+def has_open_code(i: int, c: DipCases, s: DipArrays) -> bool:
+    """Tell whether case `i` has a code that some group for any principal asks for."""
+    for k in range(c.px_off[i], c.px_off[i + 1]):
+        if c.px[k] != REPEATED_CODE and s.px_flags[c.px_class[c.px[k] + 1]] & OPEN:
+            return True
+    for k in range(c.dx_off[i], c.dx_off[i + 1]):
+        if c.dx[k] >= 0 and s.dx_flags[c.dx_class[c.dx[k] + 1]] & OPEN:
+            return True
+    return False
+
+
+@kernel(inline=True)
+def auxiliary_of(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return the entry of the highest coefficient whose type holds for case `i`, -1 = none."""
     if s.aux_off[g] == s.aux_off[g + 1]:
         return -1
@@ -500,7 +531,10 @@ def group_case(i: int, c: DipCases, s: DipArrays, out: DipGroupArrays, best: I64
     if s.dx_flags[principal] & EXCLUDED:
         out.reason[i] = R_EXCLUDED
         return
-    choose(i, s.cand_off[principal], s.cand_off[principal + 1], main, c, s, out, best)
+    begin = s.cand_off[principal]
+    if s.cand_open[principal] > 0 and not has_open_code(i, c, s):
+        begin += s.cand_open[principal]
+    choose(i, begin, s.cand_off[principal + 1], main, c, s, out, best)
     if out.group[i] < 0:
         out.reason[i] = R_NO_GROUP
         return

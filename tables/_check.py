@@ -11,7 +11,6 @@ from grouper.tables._load import FILE as SCHEME_FILE
 from grouper.tables._load import DrgScheme, Row
 from grouper.tables._policy import FILE as POLICY_FILE
 from grouper.tables._policy import Policy, load_policy, policy_ids
-from grouper.tables._schemes import load_scheme, scheme_ids
 from grouper.tables._rules import (
     NUMBER_VARIABLES,
     TEXT_VARIABLES,
@@ -21,6 +20,7 @@ from grouper.tables._rules import (
     atoms,
     sets_of,
 )
+from grouper.tables._schemes import load_scheme, scheme_ids
 
 BASE_VARIABLES = frozenset(("NL", "XSRTL", "XSRTZ", "XB"))
 

@@ -33,7 +33,10 @@ CLASSES = ("pre", "merged", "subdivided", "basic", "core", "primary_care", "mixe
 
 CONSERVATIVE = "conservative"
 FACT_COLUMNS = {"age": Fact.AGE, "age_days": Fact.AGE_DAYS, "weight": Fact.WEIGHT, "los": Fact.LOS}
-HANDLINGS = {"diagnosis": ("excluded",), "procedure": ("conservative", "not_main", "main_only_with")}
+HANDLINGS = {
+    "diagnosis": ("excluded",),
+    "procedure": ("conservative", "not_main", "main_only_with"),
+}
 REQUIRED = ("code", "name", "class", "principal", "main")
 OPTIONAL = (
     *("related", "any_procedures", "other_diagnoses", "first_other", "any_diagnoses"),
@@ -314,7 +317,9 @@ def _groups(
         if not group.code or group.code in found:
             raise TableError(f"code {group.code!r} is empty or stands twice", file=file, row=line)
         if group.kind not in staged:
-            message = f"class {group.kind!r} is in no stage of profile {profile.id}: {sorted(staged)}"
+            message = (
+                f"class {group.kind!r} is in no stage of profile {profile.id}: {sorted(staged)}"
+            )
             raise TableError(message, file=file, row=line)
         if unknown := [c for c in (*group.requires, *group.forbids) if c not in conditions]:
             message = f"condition {unknown[0]!r} has no row in conditions.csv"
@@ -447,9 +452,9 @@ def fen(cell: str, file: str, line: int) -> int | None:
 # ------------------------------------------------------------------------------------- other tables
 
 
-def _rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterable[
-    tuple[int, list[str]]
-]:
+def _rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterable[tuple[int, list[str]]]:
     """Read a table that may be absent."""
     return list(read_table(path, columns, optional)) if path.exists() else []
 
@@ -557,9 +562,7 @@ def _mark_primary(
         yield replace(g, primary_care=True) if same and not g.primary_care else g
 
 
-def _fingerprint(
-    folder: Path, s: DipSettings, profile: Profile, codes: CodeList | None
-) -> str:
+def _fingerprint(folder: Path, s: DipSettings, profile: Profile, codes: CodeList | None) -> str:
     """Digest everything that can change a group or a score, and the names that stand in results."""
     h = hashlib.sha256()
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
-from typing import TypeVar
+from itertools import chain, takewhile
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +141,11 @@ def lower_dip(t: DipTables, diagnoses: Iterable[str], procedures: Iterable[str])
     conditions = {name: k for k, name in enumerate(t.conditions)}
     groups = _groups(t, order, stage_of, conditions, dx, px)
     tests = [
-        (conditions[name], DIP_SIDES.index(side), (px if side in ("main", "procedure") else dx).add(k))
+        (
+            conditions[name],
+            DIP_SIDES.index(side),
+            (px if side in ("main", "procedure") else dx).add(k),
+        )
         for name, sides in t.conditions.items()
         for side, k in sides
     ]
@@ -160,8 +164,8 @@ def lower_dip(t: DipTables, diagnoses: Iterable[str], procedures: Iterable[str])
     unlisted = [(s, nothing, 0, -1, k) for s in of_px for k in kinds]
     px_index = _numbered(unlisted, map(classes.px_key, procedures))
     arrays = DipArrays(
-        **_dx_arrays(dx_index, dx, principals),
-        **_px_arrays(px_index, px),
+        **_dx_arrays(dx_index, dx, principals, order),
+        **_px_arrays(px_index, px, order),
         **groups,
         condition_tests=_matrix(tests, 3),
         comparators=_comparators(t),
@@ -179,7 +183,7 @@ def lower_dip(t: DipTables, diagnoses: Iterable[str], procedures: Iterable[str])
 
 
 def _numbered(*keys: Iterable[K]) -> dict[K, int]:
-    """Number distinct keys as they come."""
+    """Give each distinct key a number, as they come."""
     return {key: n for n, key in enumerate(dict.fromkeys(chain(*keys)))}
 
 
@@ -190,9 +194,7 @@ _FLAG = {
 }
 
 
-def _classes(
-    t: DipTables, dx: _Terms, px: _Terms, rules: Mapping[str, tuple[int, int]]
-) -> Classes:
+def _classes(t: DipTables, dx: _Terms, px: _Terms, rules: Mapping[str, tuple[int, int]]) -> Classes:
     of_class = {c: k for k, kind in enumerate(t.settings.treatment) for c in kind.classes}
     known = {c: of_class[k] for c, k in t.classes.items() if k in of_class}
     grey = t.code_list.grey_diagnoses | t.code_list.grey_procedures if t.code_list else ()
@@ -213,11 +215,18 @@ def _classes(
 
 
 def _dx_arrays(
-    index: Mapping[DxKey, int], terms: _Terms, principals: Mapping[str, list[int]]
-) -> dict[str, NDArray[np.generic]]:
+    index: Mapping[DxKey, int],
+    terms: _Terms,
+    principals: Mapping[str, list[int]],
+    order: tuple[DipGroup, ...],
+) -> dict[str, NDArray[Any]]:
     member = np.zeros((len(index), len(terms.terms) // 64 + 1), np.uint64)
     by_key, groups_of = terms.by_key(), [principals.get(k, []) for k in terms.keys]
-    off, cand, fulls = [0], [], []
+    off, cand, opens = [0], list[int](), list[int]()
+    fulls: list[bool] = []
+    is_open = [_is_open(g) for g in order]
+    keys = {k for g in order if _is_open(g) for k in (*g.other, *g.any_diagnosis)}
+    open_keys = {terms.keys[k] for k in keys}
     for (found, full, _), n in index.items():
         _set_bits(member[n], (term for k in found for term in by_key[k]))
         groups: dict[int, bool] = {}
@@ -227,24 +236,41 @@ def _dx_arrays(
         cand.extend(sorted(groups))
         fulls.extend(groups[g] for g in sorted(groups))
         off.append(len(cand))
+        leading = takewhile(is_open.__getitem__, sorted(groups))
+        opens.append(sum(1 for _ in leading))
     return {
-        "dx_flags": np.array([flags for _, _, flags in index], np.uint8),
+        "dx_flags": np.array([f | _open(x, open_keys) for x, _, f in index], np.uint8),
         "dx_member": member,
         "cand_off": np.array(off, np.int32),
         "cand": np.array(cand, np.int32),
         "cand_full": np.array(fulls, np.uint8),
+        "cand_open": np.array(opens, np.int32),
     }
 
 
-def _px_arrays(index: Mapping[PxKey, int], terms: _Terms) -> dict[str, NDArray[np.generic]]:
+def _is_open(g: DipGroup) -> bool:
+    """Tell whether a group takes any principal and asks for some code besides."""
+    return "*" in g.principal and bool(
+        g.main or g.related or g.anywhere or g.other or g.any_diagnosis
+    )
+
+
+def _open(found: frozenset[int], open_keys: set[int]) -> int:
+    return 0 if found.isdisjoint(open_keys) else int(CodeFlag.OPEN)
+
+
+def _px_arrays(
+    index: Mapping[PxKey, int], terms: _Terms, order: tuple[DipGroup, ...]
+) -> dict[str, NDArray[Any]]:
     shape = (len(index), len(terms.terms) // 64 + 1)
     member, part = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
     by_key = terms.by_key()
+    open_keys = {terms.keys[k] for g in order if _is_open(g) for k in g.listed}
     for (found, full, *_), n in index.items():
         _set_bits(member[n], (term for k in found for term in by_key[k]))
         _set_bits(part[n], (term for k in found - full for term in by_key[k]))
     return {
-        "px_flags": np.array([key[2] for key in index], np.uint8),
+        "px_flags": np.array([key[2] | _open(key[0], open_keys) for key in index], np.uint8),
         "px_member": member,
         "px_part": part,
         "px_with": np.array([key[3] for key in index], np.int32),
@@ -267,11 +293,12 @@ def _groups(
     conditions: Mapping[str, int],
     dx: _Terms,
     px: _Terms,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     treatments = {x.id: k for k, x in enumerate(t.settings.treatment)}
     rank = {name: k for k, name in enumerate(t.profile.class_rank)}
     unit = 10**t.settings.score_decimals
-    alt_off, alt_term, alt = [0], [], []
+    alt_off, alt_term = [0], list[int]()
+    alt: list[list[int]] = []
     for g in order:
         places = []
         for dnf in (g.related, g.anywhere):
@@ -299,7 +326,7 @@ def _groups(
     return {
         "stage": whole(stage_of[g.kind] for g in order),
         "main": whole(main),
-        "listed": whole(px.add(g.listed) for g in order),
+        "listed": whole(px.add(g.listed) if _asks_listed(t) else -1 for g in order),
         "alt": _matrix(alt, 4),
         "alt_off": np.array(alt_off, np.int32),
         "alt_term": np.array(alt_term, np.int32),
@@ -318,13 +345,28 @@ def _groups(
     }
 
 
+LISTED = {
+    "more_matched_procedures",
+    "exact_set",
+    "main_procedure_in_group",
+    "full_code_before_prefix",
+}
+"""Comparators that look at all procedure keys of a group."""
+
+
+def _asks_listed(t: DipTables) -> bool:
+    """Tell whether the profile ever looks at all procedure keys of a group together."""
+    named = {c for stage in t.profile.stage for c in stage.comparators}
+    return bool(named & LISTED) or bool(t.profile.unmatched_surgery)
+
+
 def _largest_first(dnf: Alternatives) -> Alternatives:
     """Order alternatives by size, so that the first one met counts most terms."""
     return tuple(sorted(dnf, key=len, reverse=True))
 
 
 def _tests(rows: Iterable[Iterable[Range]]) -> tuple[I32, I32]:
-    off, tests = [0], []
+    off, tests = [0], list[tuple[int, int, int]]()
     for ranges in rows:
         tests.extend((int(fact), low, high) for fact, low, high in ranges)
         off.append(len(tests))
@@ -365,7 +407,7 @@ def _options(t: DipTables) -> I32:
 def _auxiliary(
     t: DipTables, order: tuple[DipGroup, ...], conditions: Mapping[str, int], dx: _Terms
 ) -> tuple[
-    dict[str, NDArray[np.generic]], tuple[tuple[str, Fraction, int | None], ...], Mapping[str, int]
+    dict[str, NDArray[Any]], tuple[tuple[str, Fraction, int | None], ...], Mapping[str, int]
 ]:
     types = t.settings.auxiliary
     number = {x.id: k for k, x in enumerate(types)}
@@ -387,10 +429,13 @@ def _auxiliary(
         for x in types
     )
     terms = [
-        (dx.add(frozenset(map(normal, x.principal))), dx.add(frozenset(map(normal, x.other_diagnoses))))
+        (
+            dx.add(frozenset(map(normal, x.principal))),
+            dx.add(frozenset(map(normal, x.other_diagnoses))),
+        )
         for x in types
     ]
-    arrays: dict[str, NDArray[np.generic]] = {
+    arrays: dict[str, NDArray[Any]] = {
         "aux_off": np.array(off, np.int32),
         "aux_type": np.array(kinds, np.int32),
         "aux_factor": np.array(factors, np.int64),

@@ -138,7 +138,9 @@ def _compiled(
 ) -> KeySet:
     nodes: dict[str, frozenset[int]] = {}
     for stem in sorted(stems, key=len):
-        above = next((nodes[stem[:n]] for n in range(len(stem) - 1, 0, -1) if stem[:n] in nodes), ())
+        above = next(
+            (nodes[stem[:n]] for n in range(len(stem) - 1, 0, -1) if stem[:n] in nodes), ()
+        )
         nodes[stem] = frozenset(stems[stem]).union(above)
     return KeySet(
         keys,

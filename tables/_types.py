@@ -231,6 +231,7 @@ class CodeFlag(IntFlag):
     CONSERVATIVE = 4  # 按保守治疗入组
     NOT_MAIN = 8  # 不可作为主要手术操作
     MAIN_ONLY_WITH = 16
+    OPEN = 32  # a key of a group that takes any principal
 
 
 class DipOption(IntEnum):
@@ -267,6 +268,7 @@ class DipArrays(NamedTuple):
     cand_off: I32  # [Cd + 1] groups whose principal this class meets
     cand: I32  # in order
     cand_full: U8  # 1 = met by the whole code
+    cand_open: I32  # [Cd] how many of the first candidates hold only with an OPEN code
     px_flags: U8  # [Cp] CodeFlag
     px_member: U64  # [Cp, Wp]
     px_part: U64  # [Cp, Wp] met by a prefix only

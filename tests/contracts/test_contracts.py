@@ -19,12 +19,13 @@ from shared import ROOT
 import grouper
 from grouper import errors
 from grouper._grouping import as_table
-from grouper.kernels import _jit, _money, codes, drg, payment
+from grouper.kernels import _jit, _money, codes, dip, drg, payment
 from grouper.testing import make_region
 
 COMPILED = hasattr(drg.group_drg, "signatures")
 ENTRY_KERNELS: dict[str, Any] = {
     "group_drg": drg.group_drg,
+    "group_dip": dip.group_dip,
     "encode_strings": codes.encode_strings,
     "mark_repeats": codes.mark_repeats,
     "blank_repeats": codes.blank_repeats,
@@ -93,7 +94,7 @@ def test_every_kernel_has_the_folder_stamp() -> None:
 @pytest.mark.skipif(not COMPILED, reason="the JIT is off: there are no signatures")
 def test_each_kernel_is_compiled_for_one_signature_only() -> None:
     """A read-only or strided array would compile a kernel anew, in production, mid-batch."""
-    scheme = grouper.load_scheme("chs-drg-1.1")
+    scheme = grouper.load_drg("chs-drg-1.1")
     whole = as_table(draw_cases(scheme, 3, 300))
     folded = whole.set_column(
         whole.schema.get_field_index("diagnoses"),
@@ -169,7 +170,7 @@ def test_the_wheel_holds_what_the_tree_holds_and_stays_small(tmp_path: Path) -> 
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
-    scheme = grouper.load_scheme("chs-drg-1.1-qy")
+    scheme = grouper.load_drg("chs-drg-1.1-qy")
     cases = as_table(draw_cases(scheme, 11, 500))
     many = pa.concat_tables([cases] * 3)
     ids = pa.array([f"T{k}" for k in np.arange(len(many))])

@@ -68,11 +68,11 @@ def test_nearly_all_cases_group(region: Region, grouped: GroupedBatch) -> None:
     assert counts["grouped"] >= 0.95 * N
     assert counts["rejected"] == 0
     assert sum(grouped.warnings().values()) <= 0.01 * N
-    assert len(np.unique(grouped.arrays.adrg)) >= 300
+    assert len(np.unique(grouped.drg.adrg)) >= 300
 
 
 def test_cost_spreads_as_calibrated(region: Region, grouped: GroupedBatch) -> None:
-    a, cost = grouped.arrays, column(region, "total_cost_fen")
+    a, cost = grouped.drg, column(region, "total_cost_fen")
     assert cost.mean() == pytest.approx(900_000, rel=0.03)
     assert np.log(cost).std() == pytest.approx(1.03, abs=0.03)
     assert within(np.log(cost), a.drg) == pytest.approx(0.75, abs=0.03)
@@ -85,14 +85,14 @@ def test_stay_spreads_as_calibrated(region: Region, grouped: GroupedBatch) -> No
     assert los.mean() == pytest.approx(5.3, abs=0.2)
     assert np.median(los) in (3, 4)
     assert np.percentile(los, 95) == pytest.approx(16, abs=1)
-    assert within(np.log(los), grouped.arrays.drg) == pytest.approx(0.71, abs=0.03)
+    assert within(np.log(los), grouped.drg.drg) == pytest.approx(0.71, abs=0.03)
     assert np.corrcoef(los, column(region, "total_cost_fen"))[0, 1] > 0.3
 
 
 def test_groups_and_hospitals_are_of_very_unequal_size(
     region: Region, grouped: GroupedBatch
 ) -> None:
-    size = np.bincount(grouped.arrays.drg[grouped.arrays.drg >= 0])
+    size = np.bincount(grouped.drg.drg[grouped.drg.drg >= 0])
     size = np.sort(size[size > 0])[::-1]
     assert 0.20 <= size[:10].sum() / N <= 0.33
     assert 1.6 <= np.log(size).std() <= 2.0  # 1.95 of all cases; small groups are cut off at one
@@ -108,7 +108,7 @@ def test_codes_are_as_many_as_calibrated(region: Region, grouped: GroupedBatch) 
     assert np.median(many) == 5
     assert np.percentile(many, 95) == pytest.approx(12, abs=1)
     assert pc.list_value_length(region.cases["procedures"]).to_numpy().max() <= 8
-    share = np.bincount(grouped.arrays.severity, minlength=4) / N
+    share = np.bincount(grouped.drg.severity, minlength=4) / N
     assert 0.15 <= share[Severity.MCC] <= 0.21
     assert 0.25 <= share[Severity.CC] <= 0.30
 
@@ -175,7 +175,7 @@ def test_weights_hold_every_group_once(region: Region, grouped: GroupedBatch) ->
     assert weights.schema.field("mean_cost_fen").type == pa.int64()
     weight = weights["weight"].cast(pa.float64()).to_numpy()
     assert weight.min() > 0
-    drg = grouped.arrays.drg
+    drg = grouped.drg.drg
     index = np.array([codes.index(d.code) for d in SCHEME.drgs])
     of_case = weight[index[drg[drg >= 0]]]
     assert of_case.mean() == pytest.approx(1, abs=0.01)
@@ -264,8 +264,8 @@ def test_hostile_cases_are_deterministic(hostile: pa.Table) -> None:
 def test_hostile_rows_do_not_touch_their_neighbours(hostile: pa.Table) -> None:
     kept = np.arange(len(hostile)) % 2 == 0
     alone = group(hostile.filter(pa.array(kept)), SCHEME)
-    together = group(hostile, SCHEME).arrays
-    assert (alone.arrays.drg[1:] == together.drg[kept][1:]).all()  # an id of the first row repeats
+    together = group(hostile, SCHEME).drg
+    assert (alone.drg.drg[1:] == together.drg[kept][1:]).all()  # an id of the first row repeats
 
 
 def test_all_is_sorted() -> None:

@@ -17,8 +17,8 @@ from grouper import (
     SchemeNotFound,
     TableError,
     group,
-    load_policy,
     load_drg,
+    load_policy,
     scheme_ids,
 )
 from grouper.errors import GrouperError

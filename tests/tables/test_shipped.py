@@ -16,12 +16,12 @@ import pytest
 from shared import ROOT, shared
 
 from grouper import (
+    DrgScheme,
     Policy,
     PolicyError,
-    DrgScheme,
     Standard,
-    load_policy,
     load_drg,
+    load_policy,
     policy_ids,
     scheme_ids,
     standard,
