@@ -37,11 +37,10 @@ def write_catalogue(folder: Path, groups: int = GROUPS, seed: int = 1) -> list[l
     rows, found = ["code,name,class,principal,main,related,any_procedures,score,mean_cost"], []
     for k in range(12):
         rows.append(f"XQ-{k},pre {k},pre,*,*,,{codes[k]},,")
-    for k in range(groups - 12):
+    for k, key in enumerate(sorted(rng.choices(keys, k=groups - 12))):
         kind = "merged" if rng.random() < 0.35 else "basic"
         main = rng.sample(codes[20:], rng.choice((0, 1, 1, 2, 6)))
         related = rng.sample(codes[20:], rng.choice((1, 2))) if main and rng.random() < 0.2 else []
-        key = rng.choice(keys)
         cells = [f"G-{k}", f"group {k}", kind, key, "|".join(main), "+".join(related), ""]
         rows.append(",".join([*cells, str(rng.randrange(1, 9999)), str(rng.randrange(999, 99999))]))
         found.append([key, *main[:1], *related])

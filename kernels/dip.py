@@ -199,12 +199,20 @@ def first_listed(i: int, start: int, stop: int, c: DipCases, s: DipArrays) -> In
 
 
 @kernel(inline=True)
+def main_fits(wants: int, main: int, c: DipCases, s: DipArrays) -> bool:
+    """Tell whether the main procedure alone rules a candidate out; most fall here."""
+    if wants >= 0 and not s.options[MAIN_ANY]:
+        return main >= 0 and px_meets(c.px[main], wants, c, s)
+    return not (wants == NO_MAIN and main >= 0 and not s.options[EMPTY_ANY])
+
+
+@kernel(inline=True)
 def related_size(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> Int:
     """Return how many main and related terms of group `g` are met, -1 = they are not all."""
     wants, start, stop = s.main[g], s.alt[g, 0], s.alt[g, 1]
     anywhere = s.options[MAIN_ANY] != 0
     if wants < 0:
-        if wants == NO_MAIN and main >= 0 and not s.options[EMPTY_ANY]:
+        if not main_fits(wants, main, c, s):
             return -1
         if start == stop:
             return 0
@@ -212,7 +220,7 @@ def related_size(i: int, g: int, main: int, c: DipCases, s: DipArrays) -> Int:
         size = alternatives_met(i, start, stop, skip, c, s)
         return size if size > 0 else -1
     if not anywhere:
-        if main < 0 or not px_meets(c.px[main], wants, c, s):
+        if not main_fits(wants, main, c, s):
             return -1
         if start == stop:
             return 1
@@ -390,6 +398,8 @@ def choose(
     stage, stage_stop, mixed_only = -1, start, False
     winner, decided = -1, -1
     for j in range(start, stop):
+        if not main_fits(s.cand_main[j], main, c, s):
+            continue
         g = s.cand[j]
         if s.stage[g] != stage:
             if winner >= 0:

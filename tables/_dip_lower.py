@@ -164,7 +164,7 @@ def lower_dip(t: DipTables, diagnoses: Iterable[str], procedures: Iterable[str])
     unlisted = [(s, nothing, 0, -1, k) for s in of_px for k in kinds]
     px_index = _numbered(unlisted, map(classes.px_key, procedures))
     arrays = DipArrays(
-        **_dx_arrays(dx_index, dx, principals, order),
+        **_dx_arrays(dx_index, dx, principals, order, groups["main"]),
         **_px_arrays(px_index, px, order),
         **groups,
         condition_tests=_matrix(tests, 3),
@@ -219,6 +219,7 @@ def _dx_arrays(
     terms: _Terms,
     principals: Mapping[str, list[int]],
     order: tuple[DipGroup, ...],
+    main: I32,
 ) -> dict[str, NDArray[Any]]:
     member = np.zeros((len(index), len(terms.terms) // 64 + 1), np.uint64)
     by_key, groups_of = terms.by_key(), [principals.get(k, []) for k in terms.keys]
@@ -245,6 +246,7 @@ def _dx_arrays(
         "cand": np.array(cand, np.int32),
         "cand_full": np.array(fulls, np.uint8),
         "cand_open": np.array(opens, np.int32),
+        "cand_main": main[np.array(cand, np.int32)],
     }
 
 

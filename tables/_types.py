@@ -268,6 +268,7 @@ class DipArrays(NamedTuple):
     cand_off: I32  # [Cd + 1] groups whose principal this class meets
     cand: I32  # in order
     cand_full: U8  # 1 = met by the whole code
+    cand_main: I32  # `main` of the candidate
     cand_open: I32  # [Cd] how many of the first candidates hold only with an OPEN code
     px_flags: U8  # [Cp] CodeFlag
     px_member: U64  # [Cp, Wp]

@@ -128,8 +128,7 @@ class CatalogueDraw:
 
     @property
     def has_default_treatments(self) -> bool:
-        ids = ["conservative", "diagnostic", "therapeutic", "surgery"]
-        return self.ids == ids
+        return self.ids == ["conservative", "diagnostic", "therapeutic", "surgery"]
 
     # groups.csv
 
@@ -175,7 +174,7 @@ class CatalogueDraw:
         rng = self.rng
         if name == "main":
             listed = "|".join(dict.fromkeys(some(rng, self.procedure_keys, 3)))
-            row["main"] = rng.choice((listed, listed, listed, "*", ""))
+            row["main"] = rng.choice((*[listed] * 6, "*", ""))
         elif name == "number":
             fact = rng.choice(("age", "age_days", "weight", "los"))
             row[fact] = rng.choice(NUMBERS[fact])
@@ -219,7 +218,7 @@ class CatalogueDraw:
         return rows
 
     def condition_rows(self) -> list[tuple[str, ...]]:
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name in self.conditions:
             for _ in range(self.rng.randint(1, 2)):
                 side = self.rng.choice(("principal", "other", "diagnosis", "main", "procedure"))
@@ -231,7 +230,7 @@ class CatalogueDraw:
     def class_rows(self) -> list[tuple[str, ...]]:
         """Classes of most procedures, some of them by a prefix."""
         rng = self.rng
-        codes = [*some(rng, PROCEDURES, 22, 12), "47*", "86.6*", "86*", "9*"][: rng.randint(8, 26)]
+        codes = [*some(rng, PROCEDURES, 25, 16), "47*", "86.6*", "86*", "9*"][: rng.randint(16, 29)]
         return [(code, rng.choice(OPERATION_CLASSES)) for code in codes]
 
     def auxiliary_types(self) -> list[dict[str, Any]]:
@@ -331,15 +330,15 @@ class CatalogueDraw:
         (folder / "scheme.toml").write_text(scheme, encoding="utf-8")
         (folder / "profile.toml").write_text(self.profile(), encoding="utf-8")
         if types:
-            header = ("type", "group", "coefficient", "mean_cost", "n", "cv")
-            write_csv(folder / "auxiliary.csv", header, self.auxiliary_rows(types, groups))
+            names = ["type", "group", "coefficient", "mean_cost", "n", "cv"]
+            write_csv(folder / "auxiliary.csv", names, self.auxiliary_rows(types, groups))
         if rng.random() < 0.8:
-            header = ("side", "code", "handling", "diagnoses")
-            write_csv(folder / "exclusions.csv", header, self.exclusions())
+            names = ["side", "code", "handling", "diagnoses"]
+            write_csv(folder / "exclusions.csv", names, self.exclusions())
         if self.conditions:
-            header = ("condition", "side", "key")
-            write_csv(folder / "conditions.csv", header, self.condition_rows())
-        if rng.random() < 0.6:
+            names = ["condition", "side", "key"]
+            write_csv(folder / "conditions.csv", names, self.condition_rows())
+        if rng.random() < (0.5 if code_list else 0.85):
             write_csv(folder / "procedure_class.csv", ("code", "class"), self.class_rows())
         if code_list:
             self.write_codes(folder.parent / code_list)
@@ -356,7 +355,7 @@ class CatalogueDraw:
             write_csv(folder / f"{side}_map.csv", ("clinical", "insurance"), [])
             grey = some(rng, codes, 5, 0)
             write_csv(folder / f"grey_{plural}.csv", ("code",), [(c,) for c in grey])
-        rows = [(code, rng.choice(OPERATION_CLASSES)) for code in some(rng, listed[1], 22, 10)]
+        rows = [(code, rng.choice(OPERATION_CLASSES)) for code in some(rng, listed[1], 25, 14)]
         write_csv(folder / "procedure_class.csv", ("code", "class"), rows)
 
 
@@ -459,7 +458,7 @@ class CaseDraw:
         if excluded and rng.random() < 0.15:
             procedures.insert(0, rng.choice(excluded))
         if rng.random() < 0.05:
-            diagnoses[0] = rng.choice((*DIAGNOSES, *UNKNOWN))
+            diagnoses[0] = rng.choice((*DIAGNOSES, *UNKNOWN * 10))
         if rng.random() < 0.08:
             diagnoses.append(rng.choice(UNKNOWN))
         if rng.random() < 0.08:
