@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Calibration": "_calibration_files",
     "CaseBatch": "_cases",
     "CaseFileError": "errors",
     "CaseSchemaError": "errors",
     "CaseTable": "io",
     "ColumnMap": "io",
     "ConservationError": "errors",
+    "DipOptions": "_calibration",
     "DipScheme": "tables",
     "DrgScheme": "tables",
     "GroupedBatch": "_grouping",
@@ -35,6 +37,7 @@ _HOME = {
     "TableError": "errors",
     "Trace": "_explain",
     "Warn": "tables",
+    "calibrate": "_calibration",
     "content_hash": "io",
     "encode": "_cases",
     "explain": "_explain",
@@ -58,12 +61,14 @@ _HOME = {
 }
 
 __all__ = [
+    "Calibration",
     "CaseBatch",
     "CaseFileError",
     "CaseSchemaError",
     "CaseTable",
     "ColumnMap",
     "ConservationError",
+    "DipOptions",
     "DipScheme",
     "DrgScheme",
     "GroupedBatch",
@@ -83,6 +88,7 @@ __all__ = [
     "Trace",
     "Warn",
     "__version__",
+    "calibrate",
     "content_hash",
     "encode",
     "explain",
@@ -119,6 +125,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from grouper._calibration import DipOptions, calibrate
+    from grouper._calibration_files import Calibration
     from grouper._cases import CaseBatch, encode
     from grouper._explain import Trace, explain
     from grouper._grouping import GroupedBatch, group, group_encoded

@@ -90,12 +90,24 @@ def encode(
     ------
     CaseSchemaError : a required column is missing or a column is of another kind; names them all.
     """
-    _check_schema(cases.schema)
     if codes not in CODINGS:
         raise CaseSchemaError([f"codes = {codes!r} is none of {', '.join(CODINGS)}"])
+    of_dx, of_px = (scheme.vocabulary(side, codes) for side in (DIAGNOSES, PROCEDURES))
+    return encode_with(cases, scheme, of_dx, of_px, threads=threads)
+
+
+def encode_with(
+    cases: pa.Table,
+    scheme: Scheme,
+    of_dx: Vocabulary | OpenVocabulary,
+    of_px: Vocabulary | OpenVocabulary,
+    *,
+    threads: int | None = None,
+) -> CaseBatch:
+    """Encode with vocabularies at hand: the ids of an open one last over batches; see `encode`."""
+    _check_schema(cases.schema)
     counts: Counter[str] = Counter()
     n = len(cases)
-    of_dx, of_px = (scheme.vocabulary(side, codes) for side in (DIAGNOSES, PROCEDURES))
     dx_off, dx = _encode_lists(cases["diagnoses"], of_dx, "diagnoses", counts, threads)
     px_off, px = _encode_lists(cases["procedures"], of_px, "procedures", counts, threads)
     warn = np.zeros(n, np.uint32)

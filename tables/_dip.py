@@ -223,8 +223,8 @@ class DipTables:
     fingerprint: str
 
 
-def read_dip(folder: Path) -> DipTables:
-    """Read a catalogue folder.
+def read_dip(folder: Path, *, drafting: bool = False) -> DipTables:
+    """Read a catalogue folder; `drafting` allows one without groups.
 
     Raises
     ------
@@ -236,6 +236,8 @@ def read_dip(folder: Path) -> DipTables:
     _check_settings(settings, profile)
     conditions = _conditions(folder)
     groups = _groups(folder, settings, profile, conditions)
+    if not groups and not drafting:
+        raise TableError("the catalogue is empty", file="groups.csv")
     classes, own = _classes(folder, settings, codes)
     excluded, not_main = _exclusions(folder)
     primary = _primary_care(folder)
@@ -329,8 +331,6 @@ def _groups(
             message = f"treatment {unknown[0]!r} is none of {', '.join(sorted(treatments))}"
             raise TableError(message, file=file, row=line)
         found[group.code] = group
-    if not found:
-        raise TableError("the catalogue is empty", file=file)
     return list(found.values())
 
 

@@ -163,6 +163,12 @@ class OpenVocabulary:
         return self._added[code], False, text not in (code, spelled(code))
 
     @property
+    def texts(self) -> list[str]:
+        """Normal form of every id given, in order."""
+        listed = self._scheme.dx_ids if self._side == DIAGNOSES else self._scheme.px_ids
+        return [*listed, *self._added]
+
+    @property
     def classes(self) -> I32:
         """Class of every id + 1; entry 0 = unknown."""
         s = self._scheme
@@ -170,14 +176,14 @@ class OpenVocabulary:
         return np.concatenate([known, np.array(self._classes, np.int32)])
 
 
-def load_dip(folder: Path) -> DipScheme:
-    """Load a catalogue folder.
+def load_dip(folder: Path, *, drafting: bool = False) -> DipScheme:
+    """Load a catalogue folder; `drafting` allows one without groups.
 
     Raises
     ------
     TableError : a table is refused; says file and row.
     """
-    tables = read_dip(folder)
+    tables = read_dip(folder, drafting=drafting)
     dx_ids, px_ids = _ids(_diagnoses(tables)), _ids(_procedures(tables))
     lowered = lower_dip(tables, dx_ids, px_ids)
     classes = lowered.classes

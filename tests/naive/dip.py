@@ -690,7 +690,7 @@ def load_naive_dip(folder: Path, profiles: Path) -> NaiveCatalogue:
             raise ValueError(f"groups.csv, row {group.row}: {group.klass} is not in one stage")
     code_list = None
     if options.get("code_list"):
-        places = (SHIPPED / options["code_list"], folder.parent / options["code_list"])
+        places = (SHIPPED / options["code_list"], folder / options["code_list"])
         code_list = next(place for place in places if place.is_dir())
     tables = [folder, code_list] if code_list else [folder]
     classes = [t / "procedure_class.csv" for t in tables if (t / "procedure_class.csv").exists()]

@@ -33,8 +33,8 @@ DIAGNOSES = (
 )
 DIAGNOSIS_KEYS = (
     *("K35", "K35.3", "A41", "A41.9", "C34", "T20", "T21", "N18", "N18.0", "P07", "Z51.1"),
-    *("M51", "M51.1", "M51.1+", "M51+", "M51.100+", "M50-M52+", "M51.1-M51.9", "I10.x", "J18"),
-    *("C00-C75", "C76-C80", "A15-A16", "A00-B99", "T20.2-T20.6", "T20.2-T21.2", "C34.90-C75.90"),
+    *("M51", "M51.1", "M51.1+", "M51+", "M51.100+", "M51.1-M51.9", "I10.x", "J18"),
+    *("C00-C75", "C76-C80", "A15-A16", "A00-B99", "T20.2-T20.6", "T20.2-T21.2", "C34.9-C75.9"),
     *("=N18", "=K35", "=K35.3", "=A41.9", "=K35.300", "U84.300", "K35.300", "C80.900x001"),
 )
 PROCEDURES = (
@@ -81,7 +81,8 @@ def toml(**values: Any) -> str:
 
 
 def some(rng: random.Random, pool: Sequence[str], most: int, least: int = 1) -> list[str]:
-    return rng.sample(pool, min(len(pool), rng.randint(least, most)))
+    """Draw some different ones."""
+    return list(dict.fromkeys(rng.sample(pool, min(len(pool), rng.randint(least, most)))))
 
 
 def spelled(rng: random.Random, code: str) -> str:
@@ -147,7 +148,8 @@ class CatalogueDraw:
 
     def group(self, earlier: Sequence[Row]) -> Row:
         rng, row = self.rng, dict.fromkeys(COLUMNS, "")
-        if earlier and rng.random() < 0.45:
+        by_first_other = self.first_others and rng.random() < 0.2
+        if earlier and not by_first_other and rng.random() < 0.45:
             row = dict(rng.choice(earlier))  # one that wants the same cases
             changed = rng.sample(("main", "related", "any_procedures", "number", "names"), 1)
             row["class"] = row["class"] if rng.random() < 0.6 else self.klass()
@@ -156,15 +158,19 @@ class CatalogueDraw:
             changed += [name for name in ("number", "names") if rng.random() < 0.15]
             changed += ["main"]
             row["principal"] = self.diagnosis_keys(3)
+            if by_first_other:
+                row["principal"] = rng.choice(("Z51.1", "T20.2-T21.2|K35"))
             if self.any_principal and rng.random() < 0.1:
                 row["principal"] = "*"
             row["class"] = self.klass()
         for name in changed:
             self.change(row, name)
+        if by_first_other:
+            row["main"] = rng.choice(("*", row["main"]))
         if row["class"] == "mixed" and rng.random() < 0.6:
             row["main"], row["treatment"] = "*", rng.choice(self.ids)
             row["for_treatment"] = row["treatment"]
-        self.decorate(row)
+        self.decorate(row, by_first_other)
         return row
 
     def klass(self) -> str:
@@ -182,24 +188,33 @@ class CatalogueDraw:
             row[rng.choice(("requires", "requires", "forbids"))] = self.names()
         elif name in ("related", "any_procedures"):
             row[name] = self.terms()
+            mains = [key for key in keys_of(row["main"]) if key != "*"]
+            if name == "related" and mains and rng.random() < 0.3:  # any choice that works
+                row[name] = "|".join(("+".join(some(rng, mains, 2)), "54.2100", row[name]))
 
-    def decorate(self, row: Row) -> None:
+    def decorate(self, row: Row, by_first_other: bool) -> None:
         """Diagnoses beside the principal, figures, odd spellings."""
         rng = self.rng
-        if rng.random() < 0.15:
+        if by_first_other or rng.random() < 0.15:
             row["other_diagnoses"] = self.diagnosis_keys(2)
         if rng.random() < 0.08:
             row["any_diagnoses"] = self.diagnosis_keys(2)
         row["first_other"] = ""
-        if self.first_others and row["other_diagnoses"] and rng.random() < 0.6:
+        if row["other_diagnoses"] and (
+            by_first_other or (self.first_others and rng.random() < 0.3)
+        ):
             row["first_other"] = "1"
         if rng.random() < 0.05:
             row["for_treatment"] = "|".join(some(rng, self.ids, 2))
         if row["class"] != "mixed" or not row["treatment"]:
             row["treatment"] = rng.choice(("", *self.ids))
         row["primary_care"] = rng.choice(("", "", "1"))
-        row["score"] = rng.choice(("", "0", "98.1", "120", "120.0", "998.1", "1203.4", "1203.4005"))
-        row["mean_cost"] = rng.choice(("", "900", "1000.00", "1100", "2500.5", "12345.67"))
+        row["score"] = rng.choice(
+            ("", "0", "0", "98.1", "120", "120.0", "998.1", "1203.4", "1203.4005")
+        )
+        row["mean_cost"] = rng.choice(
+            ("", "900", "1000.00", "900.30", "1100", "2500.5", "12345.67")
+        )
         if rng.random() < 0.1:
             name = rng.choice(("principal", "main", "related"))
             row[name] = spelled(rng, row[name])
@@ -230,7 +245,9 @@ class CatalogueDraw:
     def class_rows(self) -> list[tuple[str, ...]]:
         """Classes of most procedures, some of them by a prefix."""
         rng = self.rng
-        codes = [*some(rng, PROCEDURES, 25, 16), "47*", "86.6*", "86*", "9*"][: rng.randint(16, 29)]
+        codes = [*some(rng, PROCEDURES, 25, 16), "47.0100*", "47*", "86.6*", "86*", "9*"][
+            : rng.randint(16, 29)
+        ]
         return [(code, rng.choice(OPERATION_CLASSES)) for code in codes]
 
     def auxiliary_types(self) -> list[dict[str, Any]]:
@@ -248,11 +265,11 @@ class CatalogueDraw:
             if rng.random() < 0.3:
                 one["discharge_mode"] = some(rng, ("1", "2", "5"), 2)
             if rng.random() < 0.3:
-                one["other_diagnoses"] = self.diagnosis_keys(3)
+                one["other_diagnoses"] = self.diagnosis_keys(3).split("|")
             if rng.random() < 0.2:
-                one["principal"] = self.diagnosis_keys(5)
+                one["principal"] = self.diagnosis_keys(5).split("|")
             if rng.random() < 0.2 and self.conditions:
-                one["requires"] = self.names()
+                one["requires"] = self.names().split("+")
             if one.keys() <= {"id", "family", "name"}:
                 one["los"] = "<=3"
             types.append(one)
@@ -264,7 +281,7 @@ class CatalogueDraw:
             for code in ("*", *(group["code"] for group in groups)):
                 if rng.random() < (0.7 if code == "*" else 0.3):
                     mean = rng.choice(("", "", "1500", "1499.99"))
-                    coefficient = rng.choice(("0.35", "0.5", "1", "1.2", "1.20", "1.2505"))
+                    coefficient = rng.choice(("0.35", "0.35", "0.5", "1", "1.2", "1.20", "1.2505"))
                     rows.append([one["id"], code, coefficient, mean, "20", "0.45"])
         return rows
 
@@ -286,7 +303,7 @@ class CatalogueDraw:
             empty_main=rng.choice(("conservative_only", "any_case")),
             not_main=rng.choice(("conservative", "promote_next")),
             mixed_class_by=rng.choice(("main_procedure", "highest_of_all")),
-            unmatched_surgery=rng.choice(("", "surgery", rng.choice(self.ids[1:]))),
+            unmatched_surgery=rng.choice(("", "surgery", "surgery", rng.choice(self.ids))),
             procedure_prefix_length=self.prefix_length,
             class_rank=some(rng, ranks, 20),
         )
@@ -317,7 +334,7 @@ class CatalogueDraw:
             kind="dip",
             edition="drawn",
             profile="profile.toml",
-            code_list=code_list,
+            code_list=code_list and f"../{code_list}",
             newborn_weight=rng.choice(("birth", "admission")),
             score_scale=1000,
             score_decimals=4,
@@ -384,9 +401,9 @@ class CaseDraw:
         self.conditions = read_csv(folder / "conditions.csv")
         self.exclusions = read_csv(folder / "exclusions.csv")
         values = tomllib.loads((folder / "scheme.toml").read_text(encoding="utf-8"))
-        self.types: list[dict[str, str]] = values.get("auxiliary", [])
+        self.types: list[dict[str, Any]] = values.get("auxiliary", [])
 
-    def diagnosis(self, cell: str) -> str:
+    def diagnosis(self, cell: str | list[str]) -> str:
         """Return a diagnosis that one of these keys matches; any one if there are no keys."""
         keys = keys_of(cell)
         fits = [c for c in DIAGNOSES if any(key_matches(key, normal(c)) for key in keys)]
@@ -411,6 +428,9 @@ class CaseDraw:
         diagnoses, procedures = self.codes(group)
         for name in (group.get("requires") or "").split("+"):
             self.meet(name, diagnoses, procedures)
+        if group.get("first_other"):
+            of_others = [other["other_diagnoses"] for other in self.groups if other["first_other"]]
+            diagnoses.insert(rng.randint(1, 2), self.diagnosis(rng.choice(of_others)))
         if self.types and rng.random() < 0.3:
             others = rng.choice(self.types).get("other_diagnoses")
             diagnoses += [self.diagnosis(others)] if others else []

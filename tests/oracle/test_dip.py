@@ -355,7 +355,7 @@ discharge_mode = ["5"]
 id = "tumour"
 family = "other"
 name = "伴肿瘤"
-other_diagnoses = "C00-C75"
+other_diagnoses = ["C00-C75"]
 """
     rows = [
         ("type", "group", "coefficient", "mean_cost"),

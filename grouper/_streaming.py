@@ -1,0 +1,105 @@
+"""Cases from files a piece at a time: a Parquet file by row group, others whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grouper import io
+from grouper._columns import BY_NAME
+from grouper._reading import FAULT, FileRead, find_files
+from grouper.errors import CaseFileError
+
+PARQUET = ".parquet"
+
+
+def iter_cases(
+    source: Any,
+    wanted: Iterable[str],
+    *,
+    columns: io.ColumnMap | Path | str | None = None,
+    threads: int | None = None,
+) -> Iterator[io.CaseTable]:
+    """Yield cases in pieces, so that memory holds one row group of a Parquet file at a time.
+
+    Parameters
+    ----------
+    source : as for `read_cases`, or a list of such. wanted : columns of the schema to read.
+
+    Raises
+    ------
+    CaseFileError, CaseSchemaError : as `read_cases`.
+    """
+    if isinstance(source, list | tuple):
+        if all(isinstance(case, dict) for case in source):
+            raise TypeError("cases as a list of dicts: make a table of them first")
+        for one in source:
+            yield from iter_cases(one, wanted, columns=columns, threads=threads)
+        return
+    if not isinstance(source, str | Path):
+        yield io.read_cases(source, columns=columns, threads=threads)
+        return
+    for path in find_files(source):
+        if path.name.casefold().endswith(PARQUET):
+            yield from _row_groups(path, set(wanted), columns, threads)
+        else:
+            yield io.read_cases(path, columns=columns, threads=threads)
+
+
+def _row_groups(
+    path: Path,
+    wanted: set[str],
+    columns: io.ColumnMap | Path | str | None,
+    threads: int | None,
+) -> Iterator[io.CaseTable]:
+    given = columns if isinstance(columns, io.ColumnMap) else None
+    if columns is not None and given is None:
+        given = io.load_map(str(columns))
+    theirs = set(given.columns.values()) if given else set()
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        read = [h for h in file.schema_arrow.names if _is_wanted(h, wanted, theirs)]
+        for k in range(max(file.num_row_groups, 1)):
+            if file.num_row_groups:
+                table = file.read_row_group(k, read, use_threads=threads != 1)
+            else:
+                table = file.schema_arrow.empty_table().select(read)
+            part = io.read_cases(table, columns=given, threads=threads)
+            yield part
+    except (pa.ArrowException, OSError) as e:
+        if isinstance(e, CaseFileError):
+            raise
+        message = f"no whole Parquet file, truncated or damaged ({str(e)[:120]}); export it again"
+        raise CaseFileError(message, file=path.name) from None
+
+
+def _is_wanted(header: str, wanted: set[str], theirs: set[str]) -> bool:
+    """Tell whether a column is to be read: one of ours that is wanted, or one that a map names."""
+    name = header.strip()
+    money = f"{name}_fen"
+    return (
+        name in wanted
+        or money in wanted
+        or name == FAULT
+        or header in theirs
+        or name not in BY_NAME
+    )
+
+
+def files_read(source: Any) -> Sequence[FileRead]:
+    """List the files of a source with size and sha256; rows are not counted here."""
+    if isinstance(source, list | tuple):
+        return [f for one in source for f in files_read(one)]
+    if not isinstance(source, str | Path):
+        return []
+    found = []
+    for path in find_files(source):
+        with path.open("rb") as f:
+            digest = hashlib.file_digest(f, "sha256").hexdigest()
+        found.append(FileRead(path.name, path.stat().st_size, digest, 0))
+    return found
