@@ -118,8 +118,9 @@ class Classes:
         return bool(found - self.dx_keys.always) or code in self.excluded
 
     def covers_px(self, code: str) -> bool:
-        """Tell whether a key or the exclusion list knows a procedure."""
-        return bool(self.px_keys.of(code)[0]) or code in self.rules
+        """Tell whether a key, the exclusion list or the class table knows a procedure."""
+        known = code in self.rules or self.treatment(code) >= 0
+        return known or bool(self.px_keys.of(code)[0])
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def _diagnoses(t: DipTables) -> Iterable[str]:
     cells += [k for e in t.not_main.values() for k in e.diagnoses]
     cells += [normal(k) for x in t.settings.auxiliary for k in (*x.principal, *x.other_diagnoses)]
     for key in cells:
-        if key != "*" and not key.endswith("+") and "-" not in key:
+        if key != "*" and "-" not in key:
             yield key.removeprefix("=")
 
 

@@ -106,6 +106,7 @@ def diagnosis_keys(keys: Iterable[str]) -> KeySet:
             exact.setdefault(key[1:], set()).add(k)
         elif key.endswith("+"):
             head = key[:-1]
+            exact.setdefault(key, set()).add(k)
             dagger.setdefault(head if is_prefix(head) else f"={head}", set()).add(k)
         elif ends := _RANGE.fullmatch(key):
             for stem in _between(*ends.groups()):

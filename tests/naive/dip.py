@@ -426,19 +426,22 @@ class NaiveCatalogue:
             keys += [*group.principal, *group.other_diagnoses, *group.any_diagnoses]
         for _, side, condition in self.conditions:
             keys += condition if side in ("principal", "other", "diagnosis") else ()
-        return code in self.codes.diagnoses or any_key_matches(keys, [code])
+        for one in self.types:
+            keys += [*one.principal, *one.other_diagnoses]
+        telling = [key for key in keys if key != "*"]
+        return code in self.codes.diagnoses or any_key_matches(telling, [code])
 
     def knows_procedure(self, code: str) -> bool:
         keys = [key for group in self.groups for key in group.procedure_keys]
         for _, side, condition in self.conditions:
             keys += condition if side in ("main", "procedure") else ()
         listed = code in self.codes.procedures or code in self.exclusions.procedures
-        return listed or self.meets_any(keys, [code])
+        return listed or bool(self.treatments.find(code)) or self.meets_any(keys, [code])
 
     def warnings(self, case: dict[str, Any], diagnoses: list[str], facts: Facts) -> tuple[str, ...]:
         principal, others = diagnoses[0], [code for code in diagnoses[1:] if code]
         procedures = facts.procedures
-        known = [code for code in others if self.knows_diagnosis(code)]
+        known = [c for c in others if self.accepts_any_code or self.knows_diagnosis(c)]
         weight = case[self.weight]
         newborn = case["age"] == 0 and case["age_days"] < 29
         found = {

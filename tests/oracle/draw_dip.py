@@ -35,7 +35,18 @@ DIAGNOSIS_KEYS = (
     *("K35", "K35.3", "A41", "A41.9", "C34", "T20", "T21", "N18", "N18.0", "P07", "Z51.1"),
     *("M51", "M51.1", "M51.1+", "M51+", "M51.100+", "M51.1-M51.9", "I10.x", "J18"),
     *("C00-C75", "C76-C80", "A15-A16", "A00-B99", "T20.2-T20.6", "T20.2-T21.2", "C34.9-C75.9"),
-    *("=N18", "=K35", "=K35.3", "=A41.9", "=K35.300", "U84.300", "K35.300", "C80.900x001"),
+    *(
+        "K35.30",
+        "C34.90",
+        "=N18",
+        "=K35",
+        "=K35.3",
+        "=A41.9",
+        "=K35.300",
+        "U84.300",
+        "K35.300",
+        "C80.900x001",
+    ),
 )
 PROCEDURES = (
     *("39.6500", "39.6500x001", "96.7201", "39.9500x007", "86.2201", "86.2200x011", "86.6901"),
@@ -93,7 +104,7 @@ def spelled(rng: random.Random, code: str) -> str:
     if kind < 0.5:
         return code.upper()
     if kind < 0.7:  # full-width letters and digits
-        return "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in code)
+        return "".join(chr(ord(c) + 0xFEE0) if c.isascii() and c.isalnum() else c for c in code)
     return f" {code}" if kind < 0.8 else f"{code[:2]}\u3000{code[2:]} "
 
 
@@ -500,14 +511,15 @@ class CaseDraw:
         for fact, text in rng.choice(self.types).items() if self.types else ():
             if fact in wanted and not wanted[fact]:
                 wanted[fact] = text
-        age = 0 if wanted["age_days"] or wanted["weight"] else self.number("age", wanted["age"])
+        newborn = (wanted["age_days"] or wanted["weight"]) and rng.random() < 0.85
+        age = 0 if newborn else self.number("age", wanted["age"])
         days = self.number("age_days", wanted["age_days"])
         weights = [self.number("weight", wanted["weight"]) for _ in range(2)]
         missing = {fact: rng.random() < 0.06 for fact in VALUES}
         return {
             "sex": rng.choice((1, 2)) if rng.random() < 0.92 else rng.choice((0, 9)),
             "age": age,
-            "age_days": days if age == 0 or rng.random() < 0.05 else None,
+            "age_days": days if age == 0 or rng.random() < 0.3 else None,
             "birth_weight": None if missing["weight"] else weights[0],
             "admission_weight": None if rng.random() < 0.06 else weights[1],
             "los": None if missing["los"] else self.number("los", wanted["los"]),
