@@ -367,10 +367,10 @@ def only_mixed(
     has_mixed = False
     for j in range(start, stop):
         g = s.cand[j]
-        if s.is_mixed[g] and not (s.treatments[g] >> np.int64(treatment)) & 1:
+        if s.mixed[g] >= 0 and s.mixed[g] != treatment:
             continue
         if required_terms(i, g, main, treatment, conditions, first, c, s) >= 0:
-            if s.is_mixed[g]:
+            if s.mixed[g] >= 0:
                 has_mixed = True
             elif matched_procedures(i, g, c, s) > 0:
                 return False
@@ -414,7 +414,7 @@ def choose(
                 mixed_only = only_mixed(i, j, stage_stop, main, treatment, conditions, first, c, s)
         if s.first_other[g] and not first_known:
             first, first_known = first_listed(i, start, stop, c, s), True
-        if mixed_only and not (s.is_mixed[g] and (s.treatments[g] >> treatment) & 1):
+        if mixed_only and s.mixed[g] != treatment:
             continue
         terms = required_terms(i, g, main, treatment, conditions, first, c, s)
         if terms < 0:

@@ -247,6 +247,9 @@ class DipOption(IntEnum):
     HAS_CONDITIONS = 7
 
 
+NO_TREATMENT = 127
+"""Entry of `DipArrays.mixed` beside a treatment."""
+
 ANY_MAIN = -1
 NO_MAIN = -2
 """Entries of `DipArrays.main` beside a term."""
@@ -289,7 +292,7 @@ class DipArrays(NamedTuple):
     requires: I64  # [G] bits of named conditions
     forbids: I64  # [G]
     treatments: I64  # [G] bits of treatments, 0 = no condition
-    is_mixed: U8  # [G]
+    mixed: I8  # [G] treatment of a mixed group 综合病种, NO_TREATMENT if blank, -1 = another class
     rank: I32  # [G] place in the profile's class_rank
     score: I64  # [G] units of the catalogue's decimals, -1 = none
     mean_fen: I64  # [G] -1 = none
