@@ -40,7 +40,7 @@ _HOME = {
     "calibrate": "_calibration",
     "content_hash": "io",
     "encode": "_cases",
-    "explain": "_explain",
+    "explain": "_explain_dip",
     "group": "_grouping",
     "group_encoded": "_grouping",
     "load_catalogue": "tables",
@@ -128,7 +128,8 @@ if TYPE_CHECKING:
     from grouper._calibration import DipOptions, calibrate
     from grouper._calibration_files import Calibration
     from grouper._cases import CaseBatch, encode
-    from grouper._explain import Trace, explain
+    from grouper._explain import Trace
+    from grouper._explain_dip import explain
     from grouper._grouping import GroupedBatch, group, group_encoded
     from grouper._pricing import Standard, standard
     from grouper._settlement import Settlement, settle

@@ -30,9 +30,8 @@ from grouper.kernels import calibrate as kernels
 from grouper.tables import DipScheme, load_catalogue
 from grouper.tables._dip import CONSERVATIVE
 from grouper.tables._dip_scheme import load_dip
-from grouper.tables._files import Settings, read_settings, read_table
+from grouper.tables._files import Settings, decimal, read_settings, read_table
 from grouper.tables._keys import check_diagnosis_key, check_procedure_key, spelled
-from grouper.tables._policy import decimal
 from grouper.tables._types import (
     DIAGNOSES,
     I32,
@@ -144,7 +143,7 @@ def calibrate(
         if previous is None or isinstance(previous, DipScheme)
         else load_catalogue(previous)
     )
-    how = {"columns": columns, "codes": codes, "threads": threads}
+    how: dict[str, Any] = {"columns": columns, "codes": codes, "threads": threads}
     weights = len(given.year_weights)
     if base is not None:
         scheme = base if isinstance(base, DipScheme) else load_catalogue(base)
@@ -253,7 +252,7 @@ def _core_keys(found: Gathered, draft: Folder, options: DipOptions) -> tuple[lis
 
 
 def _pairs(found: Gathered) -> tuple[list[str], I32, list[int]]:
-    """Number the pairs of diagnosis key and main procedure.
+    """Give each pair of diagnosis key and main procedure a number.
 
     Returns
     -------
@@ -314,7 +313,12 @@ def _related(found: Gathered) -> tuple[I32, I32]:
 
 
 def _combinations(found: Gathered, pair_of: I32) -> tuple[I32, I64, I32]:
-    """Number the distinct pairs with their related procedures: (of each case, a case of each, sizes)."""
+    """Give each pair with its related procedures a number.
+
+    Returns
+    -------
+    The number of each case (-1 = none), a case of each number, how many related procedures a case has.
+    """
     related, count = _related(found)
     n = len(pair_of)
     slots = np.full(1 << max(4, (2 * n - 1).bit_length()), -1, np.int32)

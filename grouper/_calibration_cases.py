@@ -77,7 +77,7 @@ class Gathered:
     @property
     def clean(self) -> NDArray[np.bool_]:
         """Which cases count."""
-        return self.left_out == LeftOut.NOT
+        return np.equal(self.left_out, LeftOut.NOT)
 
     @property
     def years_with_cases(self) -> int:

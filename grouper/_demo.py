@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from grouper import _runs
 from grouper._arrow import decimals
-from grouper.errors import CaseFileError
+from grouper.errors import CaseFileError, TableError
 from grouper.io import read_run, write_table
-from grouper.tables import load_scheme
+from grouper.tables import DipScheme, DrgScheme, load_scheme
+from grouper.tables._files import SHIPPED
 from grouper.testing import Region, make_region
 
 POLICY = """\
@@ -48,38 +49,23 @@ id = "resident"
 insurance = ["390"]
 
 [[weights]]
-file = "weights.csv"
+{weights}
 from = {year}-01-01
-source = "the weights that the costs were drawn with"
 
 [benchmark]
 kind = "mean"
 source = "mean cost of the group"
 
 [[low]]
-edge = 0.4
+edge = {edge}
 pay = "{low}"
 from = {year}-01-01
 source = "invented"
 
-[[high]]
-edge = 3
-weight_below = 2
-pay = "excess"
-share = 0.8
-from = {year}-01-01
-source = "invented"
-
-[[high]]
-edge = 2
-weight_from = 2
-pay = "excess"
-share = 0.8
-from = {year}-01-01
-source = "invented"
+{high}
 
 [status_pay]
-ambiguous = {{ rule = "weight", value = 0.5, source = "invented" }}
+ambiguous = {{ rule = "weight", value = {half}, source = "invented" }}
 ungrouped = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
 not_covered = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
 rejected = {{ rule = "zero", source = "invented" }}
@@ -112,21 +98,71 @@ values = [
 ]
 """
 
-METHODS = {
-    "point": ("point method, difference form", 'kind = "point"\nfund_form = "difference"', "ratio"),
-    "rate": (
-        "fixed rate, difference form",
-        'kind = "rate"\nrate = "fixed"\nfund_form = "difference"',
-        "cost",
-    ),
+OWN_WEIGHTS = """\
+file = "weights.csv"
+source = "the weights that the costs were drawn with\""""
+
+TIERS = """\
+[[high]]
+edge = 3
+weight_below = 2
+pay = "excess"
+share = 0.8
+from = {year}-01-01
+source = "invented"
+
+[[high]]
+edge = 2
+weight_from = 2
+pay = "excess"
+share = 0.8
+from = {year}-01-01
+source = "invented"
+"""
+
+DIP_HIGH = """\
+[[high]]
+edge = 2
+inclusive = true
+pay = "excess"
+from = {year}-01-01
+source = "the form of the 1.0 text: ratio - 2 + 1"
+
+[basic]
+source = "primary-care groups take no coefficient"
+"""
+
+METHODS: dict[str, dict[str, str]] = {
+    "point": {
+        "title": "point method, difference form",
+        "form": 'kind = "point"\nfund_form = "difference"',
+        "low": "ratio",
+    },
+    "rate": {
+        "title": "fixed rate, difference form",
+        "form": 'kind = "rate"\nrate = "fixed"\nfund_form = "difference"',
+        "low": "cost",
+    },
+    "dip": {
+        "title": "DIP scores, difference form",
+        "form": 'kind = "point"\nfund_form = "difference"\npoints_per_weight = 1\nscore_of_mean = 1000',
+        "low": "ratio",
+        "edge": "0.5",
+        "half": "500",
+        "high": DIP_HIGH,
+    },
 }
+SCHEMES = {"dip": "dip-demo"}
+DEFAULT_SCHEME = "chs-drg-1.1"
+"""The scheme that cases are drawn by, and grouped by unless the method has its own."""
+
 YEAR = 2025
 
 
 def make(
     output: Path,
     n: int,
-    scheme: str,
+    scheme: str | None,
     seed: int,
     method: str,
     threads: int | None,
@@ -143,8 +179,13 @@ def make(
     """
     output = output.resolve()
     _check_target(output, overwrite)
+    scheme = scheme or SCHEMES.get(method, DEFAULT_SCHEME)
+    drawn_by = load_scheme(scheme)
+    if isinstance(drawn_by, DipScheme) != (method == "dip"):
+        raise TableError(f"{drawn_by.id} does not go with --method {method}", file="scheme.toml")
+    by = drawn_by if isinstance(drawn_by, DrgScheme) else DEFAULT_SCHEME
     region: Region = step(
-        "drawing", lambda: make_region(n, scheme=scheme, seed=seed, year=YEAR, threads=threads)
+        "drawing", lambda: make_region(n, scheme=by, seed=seed, year=YEAR, threads=threads)
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
@@ -185,15 +226,21 @@ def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> Non
     write_table(region.hospitals, folder / "hospitals.csv")
     policy = folder / "policy"
     policy.mkdir()
-    means = decimals(region.weights["mean_cost_fen"].to_numpy(), 2)
-    weights = region.weights.drop_columns(["mean_cost_fen"]).append_column("mean_cost", means)
-    write_table(weights, policy / "weights.csv")
-    title, form, low = METHODS[method]
+    how = {"edge": "0.4", "half": "0.5", "high": TIERS, **METHODS[method]}
+    if method == "dip":
+        how["weights"] = f'catalogue = "{scheme}"\nsource = "scores of the catalogue"'
+        if not (SHIPPED / scheme).is_dir():
+            shutil.copytree(scheme, policy / "catalogue")
+            how["weights"] = 'catalogue = "catalogue"\nsource = "scores of the catalogue"'
+    else:
+        how["weights"] = OWN_WEIGHTS
+        means = decimals(region.weights["mean_cost_fen"].to_numpy(), 2)
+        weights = region.weights.drop_columns(["mean_cost_fen"])
+        write_table(weights.append_column("mean_cost", means), policy / "weights.csv")
+    how["high"] = how["high"].format(year=YEAR)
     text = POLICY.format(
         method=method,
-        title=title,
-        form=form,
-        low=low,
+        **how,
         scheme=load_scheme(scheme).id,
         year=YEAR,
         mean=round(pc.mean(region.cases["total_cost_fen"]).as_py()),

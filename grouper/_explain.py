@@ -1,4 +1,4 @@
-"""explain: why a case is in its group, and why not in the next ones.
+"""Why a case is in its DRG group, and why not in the next ones.
 
 A second, plain reader of the rules: it walks the rule trees over the case's code texts and the
 scheme's own tables, shares nothing with the kernel's arrays, and keeps what it saw. Tests hold the
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from grouper._cases import OLDEST
 from grouper._explain_text import trace_lines
-from grouper.tables import DrgScheme, Row, Status, load_drg, text_of
+from grouper.tables import DrgScheme, Row, Scheme, Status, text_of
 from grouper.tables._rules import SEVERITY_SETS, And, Compare, Const, Count, Member, Or, Rule
 from grouper.tables._types import DIAGNOSES, PROCEDURES, UNKNOWN_CODE, Side
 
@@ -92,6 +91,13 @@ class Trace:
     tried: tuple[RuleTrace, ...] = ()
     retried_with: str = ""
     next_groups: tuple[NextGroup, ...] = field(default=())
+    group_class: str = ""  # this and what follows: DIP
+    treatment: str = ""
+    decided_by: str = ""
+    matched_terms: int | None = None
+    main_procedure: str = ""
+    aux_type: str = ""
+    aux_factor: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as plain dicts and lists, ready for JSON."""
@@ -105,22 +111,9 @@ class Trace:
         return self.to_text()
 
 
-def explain(
-    case: Mapping[str, Any], scheme: DrgScheme | str | Path, *, codes: str = "insurer"
-) -> Trace:
-    """Trace the grouping of one case (分组解释).
-
-    Parameters
-    ----------
-    case : one case as a dict in the schema of `read_cases`; lists of codes, principal first.
-    scheme : a `DrgScheme`, an id or a folder. codes : "insurer" or "clinical".
-
-    Raises
-    ------
-    SchemeNotFound, TableError : no such scheme. A bad case is traced, never raised.
-    """
-    scheme = scheme if isinstance(scheme, DrgScheme) else load_drg(scheme)
-    return _Tracer(scheme, case, codes).trace()
+def explain_drg(case: Mapping[str, Any], scheme: DrgScheme, codes: str) -> Trace:
+    """Trace the grouping of one case by a DRG scheme; see `explain`."""
+    return Tracer(scheme, case, codes).trace()
 
 
 @dataclass
@@ -132,11 +125,12 @@ class _Facts:
     levels: Mapping[str, frozenset[str]]  # secondary diagnosis -> MCC, CC that are not excluded
 
 
-class _Tracer:
+class Tracer:
     """Walks a scheme with one case and keeps what it saw."""
 
-    def __init__(self, scheme: DrgScheme, case: Mapping[str, Any], codes: str) -> None:
-        self.scheme, self.case, self.coding = scheme, case, codes
+    def __init__(self, scheme: Scheme, case: Mapping[str, Any], codes: str) -> None:
+        self.scheme: Any = scheme
+        self.case, self.coding = case, codes
         self.code_traces: list[CodeTrace] = []
         self.diagnoses = self._read("diagnoses", DIAGNOSES)
         self.procedures = [c for c in self._read("procedures", PROCEDURES) if c]

@@ -29,6 +29,11 @@ _WORDS = {
         "ungrouped": "未入组",
         "rejected": "拒绝",
         "none_of": "其下无一成立",
+        "main": "主要手术操作",
+        "treatment": "治疗方式",
+        "class": "类别",
+        "decided": "由 {} 决定",
+        "subtype": "辅助目录",
     },
     "en": {
         "case": "Case",
@@ -50,6 +55,11 @@ _WORDS = {
         "ungrouped": "ungrouped",
         "rejected": "rejected",
         "none_of": "none below it holds",
+        "main": "main procedure",
+        "treatment": "treatment",
+        "class": "class",
+        "decided": "decided by {}",
+        "subtype": "auxiliary type",
     },
 }
 
@@ -61,6 +71,13 @@ def trace_lines(t: Trace, lang: str) -> Iterator[str]:
     where = " › ".join(x for x in (t.mdc, t.adrg, t.group) if x)
     extra = " · ".join(x for x in (t.reason, t.group_name, t.severity.upper(), t.rule) if x)
     yield f"{w['result']}: {w[t.status]} {where} {extra}".rstrip()
+    more = [f"{w['class']} {t.group_class}"] if t.group_class else []
+    more += [f"{w['main']} {t.main_procedure or '—'}"] if t.treatment else []
+    more += [f"{w['treatment']} {t.treatment}"] if t.treatment else []
+    more += [w["decided"].format(t.decided_by)] if t.decided_by else []
+    more += [f"{w['subtype']} {t.aux_type} × {t.aux_factor}"] if t.aux_type else []
+    if more:
+        yield "  " + " · ".join(more)
     yield f"{w['codes']}:"
     for c in t.codes:
         notes = [f"{w['read_as']} {c.code}"] if c.given != c.code else []

@@ -42,6 +42,7 @@ class Rows:
     status: Texts
     group: Texts
     note: Texts
+    subtype: Texts  # coefficient and mean cost of the auxiliary type, "" = none
     hospital: Texts
     level: Texts
     insurance: Texts
@@ -101,6 +102,7 @@ def read_rows(
         status=_texts(table, "status", None, counts),
         group=_texts(table, "group", "", counts, quiet=True),
         note=_texts(table, "pay_note", "", counts, quiet=True),
+        subtype=_subtypes(table),
         hospital=hospital,
         level=level,
         insurance=_texts(table, "insurance", instead.insurance, counts),
@@ -116,6 +118,20 @@ def read_rows(
         used=used,
         order=_order(table, hospital),
     )
+
+
+def _subtypes(table: pa.Table) -> Texts:
+    """Read each case's auxiliary type as "coefficient mean"."""
+    given = [c for c in ("aux_factor", "aux_mean_fen") if c in table.schema.names]
+    index = np.zeros(len(table), np.int32)
+    if "aux_factor" not in given or table["aux_factor"].null_count == len(table):
+        return Texts(index, [""])
+    where = np.flatnonzero(pc.is_valid(table["aux_factor"]).to_numpy())
+    columns = [table[c].take(where).cast(pa.string()) for c in given]
+    joined = pc.binary_join_element_wise(*(pc.fill_null(c, "") for c in columns), " ")
+    folded = joined.combine_chunks().dictionary_encode()
+    index[where] = folded.indices.to_numpy() + 1
+    return Texts(index, ["", *folded.dictionary.to_pylist()])
 
 
 def _require(table: pa.Table, policy: Policy) -> None:

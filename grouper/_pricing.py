@@ -42,6 +42,18 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Subtype:
+    """The auxiliary type (辅助目录) of a case: its coefficient and mean cost, None = by coefficient."""
+
+    coefficient: Fraction = Fraction(1)
+    mean_fen: int | None = None
+
+
+PLAIN = Subtype()
+"""A case of no auxiliary type."""
+
+
+@dataclass(frozen=True, slots=True)
 class PayGroup:
     """As what a case is paid: a weight row times a share, or a status rule."""
 
@@ -62,6 +74,7 @@ class Price:
     fields: tuple[int, ...]
     weight: Fraction
     coefficient: Fraction
+    subtype: Fraction = Fraction(1)
     off_top: bool = False
     booked: bool = False
     nothing: bool = False
@@ -124,8 +137,8 @@ def _by_rule(
     return PayGroup(name, row, Fraction(1), None)
 
 
-def price(policy: Policy, paid: PayGroup, where: Where) -> Price:
-    """Work out a price key.
+def price(policy: Policy, paid: PayGroup, where: Where, subtype: Subtype = PLAIN) -> Price:
+    """Work out a price key; an auxiliary type multiplies the claim and has a benchmark of its own.
 
     Raises
     ------
@@ -138,13 +151,12 @@ def price(policy: Policy, paid: PayGroup, where: Where) -> Price:
     assert row is not None
     assert row.weight is not None
     weight = row.weight * paid.share
-    level = s.basic.level if s.basic and row.basic else where.level
-    at = {**where.selectors, "level": level, "group": row.group}
-    factor = policy.at("coefficient", where.day, **at) if policy.has("coefficient") else Fraction(1)
-    full, bare = (_claim(policy, weight * f, where.day, at) for f in (factor, Fraction(1)))
+    factor, at = _coefficient(policy, row, where.day, {**where.selectors, "group": row.group})
+    worth = weight * subtype.coefficient
+    full, bare = (_claim(policy, worth * f, where.day, at) for f in (factor, Fraction(1)))
     fields = dict.fromkeys(PriceField, 0)
     fields |= {PriceField.BASE: full, PriceField.LOW_EDGE: -1, PriceField.HIGH_EDGE: -1}
-    fields[PriceField.BENCHMARK] = _benchmark(policy, row, weight, factor, where.day, at)
+    fields[PriceField.BENCHMARK] = _benchmark(policy, row, worth, factor, where.day, at, subtype)
     if low := _edge(s.low, where, weight):
         fields[PriceField.LOW_EDGE] = _scaled(low.edge)
         fields[PriceField.LOW_INCLUSIVE] = int(low.inclusive)
@@ -155,7 +167,19 @@ def price(policy: Policy, paid: PayGroup, where: Where) -> Price:
         fields[PriceField.HIGH_INCLUSIVE] = int(high.inclusive)
         fields[PriceField.HIGH_BASE] = full if high.coefficient else bare
         fields[PriceField.HIGH_SHARE] = _scaled(high.share)
-    return Price(_fields(fields), weight, factor)
+    return Price(_fields(fields), weight, factor, subtype.coefficient)
+
+
+def _coefficient(
+    policy: Policy, row: WeightRow, day: date, at: dict[str, str]
+) -> tuple[Fraction, dict[str, str]]:
+    """Return the hospital coefficient and the selectors; basic groups have one level's, or none."""
+    basic = policy.settings.basic if row.basic else None
+    if basic and basic.level is not None:
+        at = {**at, "level": basic.level}
+    if not policy.has("coefficient") or (basic and basic.level is None):
+        return Fraction(1), at
+    return policy.at("coefficient", day, **at), at
 
 
 def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
@@ -178,11 +202,15 @@ def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
     ratio = zero if rule.rule == "booked" else _number(rule)
     if rule.rule == "cost_over_mean":
         mean = policy.at("overall_mean", where.day, **at)
+        m = policy.settings.method
         unit = _unit(policy, where.day, at)
+        if m.kind == "point" and m.score_of_mean:
+            unit = unit * m.score_of_mean / m.points_per_weight
         ratio = ratio * unit / mean
     fields[PriceField.NUM], fields[PriceField.DEN] = ratio.numerator, ratio.denominator
     off_top = rule.rule == "booked" or (rule.rule == "cost" and shared)
-    return Price(_fields(fields), zero, Fraction(1), off_top, rule.rule == "booked")
+    booked = rule.rule == "booked"
+    return Price(_fields(fields), zero, Fraction(1), off_top=off_top, booked=booked)
 
 
 def _number(rule: StatusPay) -> Fraction:
@@ -210,12 +238,16 @@ def _benchmark(
     factor: Fraction,
     day: date,
     at: Mapping[str, str],
+    subtype: Subtype,
 ) -> int:
     b = policy.settings.benchmark
     if b is None or b.kind == "none":
         return 0
     if b.kind == "mean":
-        return round_half_up(row.mean_fen) if row.mean_fen is not None else 0
+        if subtype.mean_fen is not None:
+            return subtype.mean_fen
+        mean = row.mean_fen
+        return round_half_up(mean * subtype.coefficient) if mean is not None else 0
     return round_half_up(weight * factor * policy.at("base_rate", day, **at))
 
 
@@ -302,10 +334,8 @@ def standard(
     paid = pay_group(policy, on, "grouped", group, note)
     if paid.row is None or paid.row.weight is None:
         return None
-    s = policy.settings
-    level = s.basic.level if s.basic and paid.row.basic else level
     at = {"level": level, "insurance": insurance, "hospital": hospital, "pool": pool}
     at = {k: v for k, v in {**at, "group": paid.row.group}.items() if v}
-    factor = policy.at("coefficient", on, **at) if policy.has("coefficient") else Fraction(1)
+    factor, at = _coefficient(policy, paid.row, on, at)
     rate = policy.at("base_rate", on, **at)
     return Standard(group, paid.name, paid.row.weight * paid.share, rate, factor)

@@ -23,7 +23,7 @@ from grouper._arrow import decimals, labels
 from grouper._closing import Closed, Closing, Unit
 from grouper._grouping import RESULT, GroupedBatch
 from grouper._ledger_rows import Rows, read_rows
-from grouper._pricing import PayGroup, Price, Where, pay_group, price
+from grouper._pricing import PLAIN, PayGroup, Price, Subtype, Where, pay_group, price
 from grouper.errors import ConservationError, SettlementError
 from grouper.kernels import payment
 from grouper.tables._policy import Policy, Value, load_policy
@@ -196,13 +196,14 @@ class _Keys:
 
 
 def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
-    """Find the distinct (status, group, note, level, insurance, pool, period, hospital)."""
+    """Find the distinct (status, group, note, subtype, level, insurance, pool, period, hospital)."""
     narrowed = any(v.hospital for p in policy.settings.param.values() for v in p.values)
     breaks = np.array([d.toordinal() - EPOCH for d in policy.breaks], np.int64)
     parts: list[tuple[Any, int]] = [
         (rows.status.index, len(rows.status.distinct)),
         (rows.group.index, len(rows.group.distinct)),
         (rows.note.index, len(rows.note.distinct)),
+        (rows.subtype.index, len(rows.subtype.distinct)),
         (rows.level.index, len(rows.level.distinct)),
         (rows.insurance.index, len(rows.insurance.distinct)),
         (pool, len(policy.settings.pool)),
@@ -225,8 +226,13 @@ def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
             policy.settings.pool[pool[row]].id,
         )
         groups.append(group)
-        prices.append(price(policy, group, where))
+        prices.append(price(policy, group, where, _subtype(rows.subtype[row])))
     return _Keys(inverse.astype(np.int32), groups, prices, first)
+
+
+def _subtype(text: str) -> Subtype:
+    coefficient, _, mean = text.partition(" ")
+    return Subtype(Fraction(coefficient), int(mean) if mean else None) if coefficient else PLAIN
 
 
 def _refuse_edition(rows: Rows, policy: Policy) -> None:
@@ -277,7 +283,8 @@ class _Priced:
         names = [p.id for p in self.policy.settings.pool]
         weights = [p.weight for p in k.prices]
         factors = [p.coefficient for p in k.prices]
-        table = r.table.select([c for c in RESULT.names if c in r.table.schema.names])
+        kept = [c for c in RESULT.names if c in r.table.schema.names and c != "aux_factor"]
+        table = r.table.select(kept)
         columns: dict[str, Any] = {
             "hospital_id": labels(r.hospital.index, r.hospital.distinct),
             "insurance": labels(r.insurance.index, r.insurance.distinct),
@@ -293,7 +300,7 @@ class _Priced:
             "ratio": decimals(self.ratio, 4, self.ratio < 0),
             "band": self._bands(),
             "hospital_factor": _decimals(factors, k.index),
-            "aux_factor": decimals(np.full(len(r), 1, np.int64), 0, None),
+            "aux_factor": _decimals([p.subtype for p in k.prices], k.index),
             "special_factor": decimals(np.full(len(r), 1, np.int64), 0, None),
             "final_score": self._score(),
             "standard_fen": pa.array(self.closing.standard),

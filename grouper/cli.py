@@ -67,7 +67,7 @@ def main() -> NoReturn:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(grouper.__version__, prog_name="grouper")
 def cli() -> None:
-    """Group hospital discharges into DRG groups and pay them under a global budget.
+    """Group hospital discharges into DRG or DIP groups and pay them under a global budget.
 
     \b
     grouper demo -o region-year
@@ -223,9 +223,15 @@ def explain(
 
 @cli.command()
 @click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--scheme", default="chs-drg-1.1", show_default=True, metavar="ID|PATH")
+@click.option("--scheme", metavar="ID|PATH", help="Default: chs-drg-1.1, or dip-demo for dip.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--method", type=click.Choice(["point", "rate"]), default="point", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["point", "rate", "dip"]),
+    default="point",
+    show_default=True,
+    help="DRG by points or rate, or DIP by scores.",
+)
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to make.")
 @OVERWRITE
 @THREADS
@@ -233,7 +239,7 @@ def explain(
 @JSON
 def demo(
     n: int,
-    scheme: str,
+    scheme: str | None,
     seed: int,
     method: str,
     output: str,
@@ -263,6 +269,64 @@ def demo(
         overwrite=overwrite,
     )
     _print(facts, as_json)
+    return 0
+
+
+@cli.command()
+@click.argument("cases", metavar="CASES…", nargs=-1, required=True)
+@click.option("--method", type=click.Choice(["dip"]), required=True)
+@click.option(
+    "--base", metavar="ID|PATH", help="Keep the groups of this catalogue; measure scores."
+)
+@click.option("--options", metavar="FILE.toml", help="Thresholds, trimming, scale: see the docs.")
+@click.option("--previous", metavar="ID|PATH", help="Report what changed from this catalogue.")
+@click.option("--id", "id_", metavar="ID", help="Of the new scheme; default: the folder's name.")
+@click.option("--title", metavar="TEXT", help="Of the new scheme.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The catalogue folder to make.")
+@OVERWRITE
+@COLUMNS
+@CODES
+@THREADS
+@JSON
+def calibrate(
+    cases: tuple[str, ...],
+    method: str,
+    base: str | None,
+    options: str | None,
+    previous: str | None,
+    id_: str | None,
+    title: str | None,
+    output: str,
+    overwrite: bool,
+    columns: str | None,
+    codes: str,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Build a DIP catalogue from years of cases, or score a given one.
+
+    \b
+    grouper calibrate 2023.parquet 2024.parquet 2025.parquet --method dip -o catalogue
+    grouper calibrate cases/ --method dip --base national -o scored
+    """
+    found = _step(
+        "calibrating",
+        lambda: grouper.calibrate(
+            list(cases),
+            method,
+            base=base,
+            options=options,
+            previous=previous,
+            columns=columns,
+            codes=codes,
+            threads=threads,
+        ),
+    )
+    _step("writing", lambda: found.write(output, id=id_, title=title, overwrite=overwrite))
+    facts = dict(found.report)
+    if not as_json and len(facts["high_cv_groups"]) > SHOWN:
+        facts["high_cv_groups"] = f"{len(facts['high_cv_groups'])}, listed in report.json"
+    _print({**facts, "output": output}, as_json)
     return 0
 
 
@@ -317,6 +381,9 @@ def check_table(name: str, as_json: bool) -> int:
 
 
 # ------------------------------------------------------------------------------------------ helpers
+
+SHOWN = 12
+"""Groups that a printed report names; all of them are in the written one."""
 
 
 def _refuse_input(cases: str, output: str) -> None:

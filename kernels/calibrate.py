@@ -110,7 +110,7 @@ def related_lists(px_off: I64, px: I32, main: I32, related: I32, count: I32) -> 
 def intern_lists(
     pair: I32, off: I64, items: I32, count: I32, slots: I32, found: I32, first: I32
 ) -> int:
-    """Number distinct (pair, list of items); return how many there are.
+    """Give each distinct (pair, list of items) a number; return how many there are.
 
     Parameters
     ----------

@@ -20,9 +20,8 @@ from pydantic import Field
 
 from grouper.errors import SchemeNotFound, TableError
 from grouper.tables._codes import CodeList, load_codes
-from grouper.tables._files import SHIPPED, Settings, iso, read_settings, read_table
+from grouper.tables._files import SHIPPED, Settings, decimal, iso, read_settings, read_table
 from grouper.tables._keys import ANY, check_diagnosis_key, check_procedure_key, normal, split
-from grouper.tables._policy import decimal
 from grouper.tables._types import DIP_SIDES, Comparator, Fact
 
 FILE = "scheme.toml"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,6 +102,15 @@ def _cell(text: str, is_name: bool) -> str:
     if is_name or (text.isascii() and "_x000" not in text):
         return text.replace("_x000D_", "").strip()
     return clean_text(text)
+
+
+def decimal(text: str, file: str, row: int) -> Fraction | None:
+    """Read a decimal exactly; an empty cell is None."""
+    if not text:
+        return None
+    if not re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", text):
+        raise TableError(f"{text!r} is not a plain decimal", file=file, row=row)
+    return Fraction(text)
 
 
 def iso(day: date | None) -> str:

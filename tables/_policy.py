@@ -8,7 +8,6 @@ narrowed most counts, then the latest. Two that are equal in both are a fault of
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,7 +20,9 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from grouper.errors import PolicyError, SchemeNotFound, TableError
-from grouper.tables._files import SHIPPED, Settings, check_settings, read_table, read_toml
+from grouper.tables._dip import FILE as SCHEME_FILE
+from grouper.tables._dip import read_dip
+from grouper.tables._files import SHIPPED, Settings, check_settings, decimal, read_table, read_toml
 
 FILE = "policy.toml"
 
@@ -98,6 +99,7 @@ class Method(Settings):
     left_over: Literal["report", "rescale"] = "report"
     dated_by: Literal["settlement", "discharge"] = "settlement"
     points_per_weight: int = Field(default=100, gt=0)
+    score_of_mean: int = Field(default=0, ge=0)  # of a case of mean cost; 0: points_per_weight
     score_decimals: int = Field(default=4, ge=0, le=6)
     source: str = Field(min_length=1)
 
@@ -120,9 +122,15 @@ class Pool(Settings):
 
 
 class Weights(Dated):
-    """A table of weights (权重表)."""
+    """A table of weights (权重表): a file, or the scores of a DIP catalogue (shipped, or beside)."""
 
-    file: str
+    file: str = ""
+    catalogue: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the table is called in messages."""
+        return self.file or self.catalogue
 
 
 class Edge(Dated):
@@ -174,9 +182,12 @@ class StandIn(Settings):
 
 
 class Basic(Settings):
-    """Basic groups (基础病组): one hospital level's price everywhere."""
+    """Basic and primary-care groups (基础病组, 基层病种): one price everywhere.
 
-    level: str
+    `level` names the hospital level whose coefficient counts; left out, none does.
+    """
+
+    level: str | None = None
     source: str = Field(min_length=1)
 
 
@@ -294,7 +305,7 @@ class Policy:
         found = [w for w in self.settings.weights if w.covers(day)]
         if not found:
             raise PolicyError(f"no weight table is in force on {day}", parameter="weights")
-        return self.tables[max(found, key=lambda w: w.from_).file]
+        return self.tables[max(found, key=lambda w: w.from_).name]
 
     @cached_property
     def breaks(self) -> tuple[date, ...]:
@@ -330,8 +341,14 @@ def load_policy(name: str | Path) -> Policy:
     digest = hashlib.sha256(path.read_bytes())
     tables = {}
     for w in settings.weights:
-        tables[w.file] = _read_weights(path.parent / w.file)
-        digest.update((path.parent / w.file).read_bytes())
+        if bool(w.file) == bool(w.catalogue):
+            raise PolicyError("give a file or a catalogue", parameter="weights", file=path.name)
+        if w.catalogue:
+            tables[w.name], scored = _read_catalogue(w.catalogue, path.parent)
+            digest.update(scored.encode())
+        else:
+            tables[w.name] = _read_weights(path.parent / w.file)
+            digest.update((path.parent / w.file).read_bytes())
     notes = path.parent / "pay_as.csv"
     if notes.exists():
         digest.update(notes.read_bytes())
@@ -366,6 +383,27 @@ def _read_weights(path: Path) -> dict[str, WeightRow]:
     return rows
 
 
+def _read_catalogue(name: str, beside: Path) -> tuple[dict[str, WeightRow], str]:
+    """Read the scores of a DIP catalogue as weights, and its fingerprint."""
+    for folder in (SHIPPED / name, beside / name):
+        if (folder / SCHEME_FILE).is_file():
+            tables = read_dip(folder)
+            rows = {
+                g.code: WeightRow(
+                    g.code,
+                    g.score,
+                    None if g.mean_fen is None else Fraction(g.mean_fen),
+                    g.primary_care,
+                    False,
+                    g.line,
+                )
+                for g in tables.groups
+            }
+            return rows, tables.fingerprint
+    message = f"catalogue {name!r} is neither shipped nor a folder beside the policy"
+    raise PolicyError(message, parameter="weights")
+
+
 def _read_pay_as(path: Path, tables: Iterable[Mapping[str, WeightRow]]) -> dict[str, PayAs]:
     found: dict[str, PayAs] = {}
     if not path.exists():
@@ -382,15 +420,6 @@ def _read_pay_as(path: Path, tables: Iterable[Mapping[str, WeightRow]]) -> dict[
             raise TableError(f"when {when!r} is neither always nor named", file=path.name, row=line)
         found[key] = PayAs(key, group, note, target or group, part, when == "always")
     return found
-
-
-def decimal(text: str, file: str, row: int) -> Fraction | None:
-    """Read a decimal exactly; an empty cell is None."""
-    if not text:
-        return None
-    if not re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", text):
-        raise TableError(f"{text!r} is not a plain decimal", file=file, row=row)
-    return Fraction(text)
 
 
 def _check(policy: Policy, file: str) -> None:
