@@ -210,7 +210,7 @@ class _DipTracer(Tracer):
 
     # -------------------------------------------------------------------------------- the rows
 
-    def _row(self, g: DipGroup, c: _Case) -> _Row:
+    def _try(self, g: DipGroup, c: _Case) -> _Row:
         """Test every condition of a group."""
         seen = [AtomTrace(f"principal in {_text(g.principal)}", True, (spelled(c.principal),))]
         terms, atoms = self._procedures(g, c)
@@ -367,7 +367,7 @@ class _DipTracer(Tracer):
         c = self._seen()
         if c.principal in self.scheme.tables.excluded:
             return self._answer(Status.UNGROUPED, "excluded_principal", c)
-        rows = [self._row(g, c) for g in self._candidates(c)]
+        rows = [self._try(g, c) for g in self._candidates(c)]
         tried = tuple(map(self._tried, rows))
         for k, stage in enumerate(self.scheme.profile.stage):
             held = [r for r in rows if r.terms is not None and r.group.kind in stage.classes]

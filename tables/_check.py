@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from grouper.tables._check_dip import Finding, check_dip, describe_dip
+from grouper.tables._dip import PROFILES, profile_ids
+from grouper.tables._dip_scheme import DipScheme
 from grouper.tables._files import SHIPPED, read_toml
 from grouper.tables._load import FILE as SCHEME_FILE
 from grouper.tables._load import DrgScheme, Row
@@ -25,18 +28,11 @@ from grouper.tables._schemes import load_scheme, scheme_ids
 BASE_VARIABLES = frozenset(("NL", "XSRTL", "XSRTZ", "XB"))
 
 
-class Finding(NamedTuple):
-    """One finding: a stable code, where it is, what it is."""
-
-    code: str
-    place: str
-    message: str
-
-
 def list_shipped() -> dict[str, dict[str, str]]:
     """List what ships with the package: kind -> id -> title."""
     return {
         "schemes": {i: str(read_toml(SHIPPED / i / SCHEME_FILE)["title"]) for i in scheme_ids()},
+        "profiles": {i: str(read_toml(PROFILES / f"{i}.toml")["title"]) for i in profile_ids()},
         "policies": {i: str(read_toml(SHIPPED / i / POLICY_FILE)["title"]) for i in policy_ids()},
     }
 
@@ -57,6 +53,8 @@ def describe(name: str | Path) -> dict[str, Any]:
     if is_policy(name):
         return _describe_policy(load_policy(name))
     s = load_scheme(name)
+    if isinstance(s, DipScheme):
+        return describe_dip(s)
     given = s.settings.model_dump(mode="json", exclude_defaults=True)
     return {
         **given,
@@ -105,6 +103,8 @@ def check(name: str | Path) -> list[Finding]:
     if is_policy(name):
         return list(_check_policy(load_policy(name)))
     scheme = load_scheme(name)
+    if isinstance(scheme, DipScheme):
+        return list(check_dip(scheme))
     return [
         f for part in (_shadowed, _outside_mdc, _sets, _variables, _codes) for f in part(scheme)
     ]

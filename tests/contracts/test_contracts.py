@@ -19,13 +19,20 @@ from shared import ROOT
 import grouper
 from grouper import errors
 from grouper._grouping import as_table
-from grouper.kernels import _jit, _money, codes, dip, drg, payment
+from grouper.kernels import _jit, _money, calibrate, codes, dip, drg, payment
 from grouper.testing import make_region
 
 COMPILED = hasattr(drg.group_drg, "signatures")
 ENTRY_KERNELS: dict[str, Any] = {
     "group_drg": drg.group_drg,
     "group_dip": dip.group_dip,
+    "describe_cases": calibrate.describe_cases,
+    "subtypes_of": calibrate.subtypes_of,
+    "related_lists": calibrate.related_lists,
+    "intern_lists": calibrate.intern_lists,
+    "add_costs": calibrate.add_costs,
+    "percentile_bounds": calibrate.percentile_bounds,
+    "add_groups": calibrate.add_groups,
     "encode_strings": codes.encode_strings,
     "mark_repeats": codes.mark_repeats,
     "blank_repeats": codes.blank_repeats,
@@ -109,6 +116,13 @@ def test_each_kernel_is_compiled_for_one_signature_only() -> None:
         grouper.settle(grouped, "example-rate")
     region = make_region(500)
     grouper.settle(grouper.group(region.cases, scheme), "example-point", hospitals=region.hospitals)
+    for cases in (region.cases, region.cases.slice(3, 5), one | {"total_cost_fen": 5}):
+        grouper.group(cases, "dip-demo")
+    for trim in ("percentile", "mean_sd"):
+        options = grouper.DipOptions(threshold=1, trim=trim)
+        found = grouper.calibrate(region.cases, "dip", options=options)
+    grouper.calibrate(region.cases, "dip", base="dip-demo")
+    assert found.groups.num_rows
     assert {n: len(k.signatures) for n, k in ENTRY_KERNELS.items()} == dict.fromkeys(
         ENTRY_KERNELS, 1
     )
