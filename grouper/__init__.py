@@ -23,6 +23,7 @@ _HOME = {
     "DrgScheme": "tables",
     "GroupedBatch": "_grouping",
     "GrouperError": "errors",
+    "ImportReport": "_import_dip",
     "Policy": "tables",
     "PolicyError": "errors",
     "Reason": "tables",
@@ -43,6 +44,8 @@ _HOME = {
     "explain": "_explain_dip",
     "group": "_grouping",
     "group_encoded": "_grouping",
+    "import_dip3": "_import_dip",
+    "import_dip_table": "_import_dip",
     "load_catalogue": "tables",
     "load_drg": "tables",
     "load_map": "io",
@@ -73,6 +76,7 @@ __all__ = [
     "DrgScheme",
     "GroupedBatch",
     "GrouperError",
+    "ImportReport",
     "Policy",
     "PolicyError",
     "Reason",
@@ -94,6 +98,8 @@ __all__ = [
     "explain",
     "group",
     "group_encoded",
+    "import_dip3",
+    "import_dip_table",
     "load_catalogue",
     "load_drg",
     "load_map",
@@ -131,6 +137,7 @@ if TYPE_CHECKING:
     from grouper._explain import Trace
     from grouper._explain_dip import explain
     from grouper._grouping import GroupedBatch, group, group_encoded
+    from grouper._import_dip import ImportReport, import_dip3, import_dip_table
     from grouper._pricing import Standard, standard
     from grouper._settlement import Settlement, settle
     from grouper._tables_in import read_grouped, read_hospitals

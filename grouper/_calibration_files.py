@@ -205,13 +205,15 @@ class Calibration:
         *,
         id: str | None = None,
         title: str | None = None,
+        source: str = "measured from cases; see report.json",
         overwrite: bool = False,
     ) -> None:
         """Write the catalogue folder, whole or not at all.
 
         Parameters
         ----------
-        id, title : of the scheme; default the folder's name. overwrite : replace an earlier one.
+        id, title : of the scheme; default the folder's name. source : of the cases. overwrite :
+            replace an earlier one.
 
         Raises
         ------
@@ -221,8 +223,8 @@ class Calibration:
         _check_target(target, overwrite)
         name = id or target.name
         about = {"id": name, "title": title or name, "valid_from": None, "valid_to": None}
-        source = "measured from cases; see report.json"
-        sources = {"sources": {**self.folder.settings.sources, "scores": source}}
+        measured = {"groups.csv, auxiliary.csv": source}
+        sources = {"sources": {**self.folder.settings.sources, **measured}}
         settings = self.folder.settings.model_copy(update={**about, **sources})
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))

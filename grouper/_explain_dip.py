@@ -156,9 +156,11 @@ class _DipTracer(Tracer):
         rule = self.scheme.tables.not_main.get(code)
         if rule is None:
             return True
-        if rule.handling == "not_main":
-            return None if self.scheme.profile.not_main == "promote_next" else False
-        return rule.handling == "main_only_with" and _meets(rule.diagnoses, principal)
+        if rule.handling == "conservative":
+            return False
+        if rule.handling == "main_only_with" and _meets(rule.diagnoses, principal):
+            return True
+        return None if self.scheme.profile.not_main == "promote_next" else False
 
     def _main(self, principal: str, procedures: Sequence[str]) -> str:
         for code in procedures:

@@ -380,6 +380,43 @@ def check_table(name: str, as_json: bool) -> int:
     return 0
 
 
+@tables.group("import")
+def import_tables() -> None:
+    """Turn a published workbook or a region's own table into a scheme folder."""
+
+
+@import_tables.command("dip3")
+@click.argument("file", metavar="FILE.xlsx")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
+@OVERWRITE
+@JSON
+def import_dip3(file: str, output: str, overwrite: bool, as_json: bool) -> int:
+    """Import the national DIP 3.0 workbook; every count is shown beside the published one.
+
+    \b
+    grouper tables import dip3 分组方案.xlsx -o dip-3.0
+    """
+    _print(grouper.import_dip3(file, output, overwrite=overwrite).to_dict(), as_json)
+    return 0
+
+
+@import_tables.command("dip")
+@click.argument("file", metavar="FILE")
+@click.option("--columns", required=True, metavar="MAP.toml", help="Their columns, marks, classes.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
+@OVERWRITE
+@JSON
+def import_dip(file: str, columns: str, output: str, overwrite: bool, as_json: bool) -> int:
+    """Import a city's own DIP catalogue, CSV or Excel, through a column map.
+
+    \b
+    grouper tables import dip catalogue.xlsx --columns map.toml -o city
+    """
+    report = grouper.import_dip_table(file, output, columns, overwrite=overwrite)
+    _print(report.to_dict(), as_json)
+    return 0
+
+
 # ------------------------------------------------------------------------------------------ helpers
 
 SHOWN = 12

@@ -99,10 +99,10 @@ def may_be_main(i: int, code: int, c: DipCases, s: DipArrays) -> Int:
     flags = s.px_flags[group]
     if flags & CONSERVATIVE:
         return 0
-    if flags & NOT_MAIN:
+    if flags & MAIN_ONLY_WITH and dx_meets(c.dx[c.dx_off[i]], s.px_with[group], c, s):
+        return 1
+    if flags & (NOT_MAIN | MAIN_ONLY_WITH):
         return -1 if s.options[PROMOTE] else 0
-    if flags & MAIN_ONLY_WITH:
-        return 1 if dx_meets(c.dx[c.dx_off[i]], s.px_with[group], c, s) else 0
     return 1
 
 

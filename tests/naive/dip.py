@@ -264,7 +264,7 @@ class Exclusions:
         handling, keys = self.procedures.get(procedure, ("", ()))
         if handling != "main_only_with":
             return handling
-        return "" if any_key_matches(keys, [principal]) else "conservative"
+        return "" if any_key_matches(keys, [principal]) else "not_main"
 
     def diagnosis_keys(self) -> list[str]:
         keys = ["=" + code for code in self.diagnoses]

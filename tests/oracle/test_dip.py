@@ -227,7 +227,8 @@ EXCLUSIONS = [
         ("promote_next", "00.3101 47.0100", "G2"),
         ("promote_next", "00.3101 99.2800 47.0100", "G3"),
         ("promote_next", "00.3101", "G3"),
-        ("promote_next", "38.9300 47.0100", "G3"),
+        ("promote_next", "38.9300 47.0100", "G2"),
+        ("conservative", "38.9300 47.0100", "G3"),
         ("conservative", "54.2100", ""),
     ],
 )

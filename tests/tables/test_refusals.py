@@ -348,7 +348,6 @@ def test_a_missing_key(folder: Path, key: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        'kind = "dip"',
         'newborn_weight = "both"',
         'grey_principal = "keep"',
         'grey_procedure = "allow"',
@@ -438,9 +437,9 @@ def test_an_unknown_scheme_lists_the_known_ones(tmp_path: Path) -> None:
         with pytest.raises(SchemeNotFound) as e:
             load_drg(name)
         assert e.value.code == "E200"
-        assert e.value.known == scheme_ids() == ["chs-drg-1.1", "chs-drg-1.1-qy"]
+        assert e.value.known == scheme_ids() == ["chs-drg-1.1", "chs-drg-1.1-qy", "dip-demo"]
         assert str(e.value) == (
-            f"[E200] no scheme {str(name)!r}; known: chs-drg-1.1, chs-drg-1.1-qy; "
+            f"[E200] no scheme {str(name)!r}; known: chs-drg-1.1, chs-drg-1.1-qy, dip-demo; "
             "or give the path of a folder"
         )
 

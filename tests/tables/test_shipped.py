@@ -22,6 +22,7 @@ from grouper import (
     Standard,
     load_drg,
     load_policy,
+    load_scheme,
     policy_ids,
     scheme_ids,
     standard,
@@ -116,15 +117,15 @@ def test_the_code_list_is_that_of_the_reference_data() -> None:
 
 
 def test_every_folder_that_ships_says_where_it_comes_from() -> None:
-    folders = sorted(p.parent for p in SHIPPED.glob("*/*.toml"))
+    folders = sorted({p.parent for p in SHIPPED.glob("*/*.toml")})
     names = [f.name for f in folders]
-    assert names == sorted([*scheme_ids(), *policy_ids(), "codes-nhsa-2.0"])
+    assert names == sorted([*scheme_ids(), *policy_ids(), "codes-nhsa-2.0", "dip-profiles"])
     for folder in folders:
         text = (folder / "SOURCES.md").read_text("utf-8")
         assert text.startswith("# ")
         assert len(text) > 100
     for name in scheme_ids():
-        sources = scheme(name).settings.sources
+        sources = load_scheme(name).settings.sources
         assert sources
         assert all(sources.values())
         named = {file for files in sources for file in re.findall(r"[\w.]+\.csv", files)}
@@ -148,11 +149,11 @@ def test_every_value_of_a_policy_has_its_source(name: str) -> None:
 
 
 def test_fingerprints_are_distinct_and_stable() -> None:
-    found = [scheme(name).fingerprint for name in scheme_ids()]
+    found = [load_scheme(name).fingerprint for name in scheme_ids()]
     found += [policy(name).fingerprint for name in policy_ids()]
-    assert len(set(found)) == len(found) == 10
+    assert len(set(found)) == len(found) == 11
     assert all(re.fullmatch("[0-9a-f]{64}", f) for f in found)
-    again = [load_drg(SHIPPED / name).fingerprint for name in scheme_ids()]  # read anew
+    again = [load_scheme(SHIPPED / name).fingerprint for name in scheme_ids()]  # read anew
     again += [load_policy(SHIPPED / name).fingerprint for name in policy_ids()]
     assert again == found
 
