@@ -218,21 +218,25 @@ def _build(
 def _core_keys(found: Gathered, draft: Folder, options: DipOptions) -> tuple[list[_Key], int, str]:
     """Choose the core groups; return them sorted, the threshold and the share of cases they hold."""
     pairs, pair_of, main_of = _pairs(found)
-    number, first, count = _combinations(found, pair_of)
+    related, count = _related(found)
+    number, first = _combinations(found, pair_of, related, count)
     n, hi, lo = (np.zeros(len(first), np.int64) for _ in range(3))
     kernels.add_costs(number, found.cost, n, hi, lo)
     pair = pair_of[first]
     has_related = count[first] > 0
-    rises = _rising(pair, has_related, n, hi, lo, options.related_rise)
+    least = 1
+    if options.coverage is None:
+        least = threshold = options.threshold * found.years_with_cases
+    rises = _rising(
+        pair, has_related & (n >= least), ~has_related, n, (hi, lo), options.related_rise
+    )
     clean = int(found.clean.sum())
 
     def rest(opens: NDArray[np.bool_]) -> I64:
         kept = np.bincount(pair[~opens], n[~opens], minlength=len(pairs))
         return np.asarray(kept, np.int64)
 
-    if options.coverage is None:
-        threshold = options.threshold * found.years_with_cases
-    else:
+    if options.coverage is not None:
         units = np.sort(np.concatenate([n[rises], rest(rises)]))[::-1]
         wanted = Fraction(options.coverage) * clean
         reached = np.flatnonzero(np.cumsum(units) >= -(-wanted.numerator // wanted.denominator))
@@ -245,7 +249,7 @@ def _core_keys(found: Gathered, draft: Folder, options: DipOptions) -> tuple[lis
     for k in np.flatnonzero(opens).tolist():
         i = int(first[k])
         begin = int(found.px_off[i])
-        others = [found.px_texts[x] for x in _related(found)[0][begin : begin + count[i]].tolist()]
+        others = [found.px_texts[x] for x in related[begin : begin + count[i]].tolist()]
         keys.append(_core_key(draft, found, pairs[int(pair[k])], main_of[int(pair[k])], others))
     held = int(sizes[sizes >= max(threshold, 1)].sum() + n[opens].sum())
     return sorted(keys), threshold, text_of(Fraction(held, clean) if clean else Fraction(0), 4)
@@ -312,36 +316,42 @@ def _related(found: Gathered) -> tuple[I32, I32]:
     return related, count
 
 
-def _combinations(found: Gathered, pair_of: I32) -> tuple[I32, I64, I32]:
+def _combinations(found: Gathered, pair_of: I32, related: I32, count: I32) -> tuple[I32, I64]:
     """Give each pair with its related procedures a number.
 
     Returns
     -------
-    The number of each case (-1 = none), a case of each number, how many related procedures a case has.
+    The number of each case (-1 = none), a case of each number.
     """
-    related, count = _related(found)
     n = len(pair_of)
     slots = np.full(1 << max(4, (2 * n - 1).bit_length()), -1, np.int32)
     number, first = np.empty(n, np.int32), np.empty(n, np.int32)
     many = kernels.intern_lists(pair_of, found.px_off, related, count, slots, number, first)
-    return number, first[:many].astype(np.int64), count
+    return number, first[:many].astype(np.int64)
 
 
 def _rising(
-    pair: I32, has_related: NDArray[np.bool_], n: I64, hi: I64, lo: I64, rise: Decimal
+    pair: I32,
+    asked: NDArray[np.bool_],
+    is_base: NDArray[np.bool_],
+    n: I64,
+    sums: tuple[I64, I64],
+    rise: Decimal,
 ) -> NDArray[np.bool_]:
     """Tell which combinations cost so much more than their pair without related procedures."""
-    base = {int(p): k for k, p in enumerate(pair) if not has_related[k]}
+    base = {int(pair[k]): k for k in np.flatnonzero(is_base).tolist()}
     rises = np.zeros(len(pair), np.bool_)
     factor = 1 + Fraction(rise) / 100
+    over, under = factor.numerator, factor.denominator
+    hi, lo = sums
 
     def total(k: int) -> int:
         return (int(hi[k]) << kernels.LIMB) + int(lo[k])
 
-    for k in np.flatnonzero(has_related).tolist():
+    for k in np.flatnonzero(asked).tolist():
         b = base.get(int(pair[k]))
         if b is not None:
-            rises[k] = total(k) * int(n[b]) >= factor * total(b) * int(n[k])
+            rises[k] = total(k) * int(n[b]) * under >= over * total(b) * int(n[k])
     return rises
 
 
