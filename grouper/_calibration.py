@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +64,7 @@ class DipOptions(Settings):
     coverage: Annotated[Exact, Field(gt=0, le=1)] | None = None
     related_rise: Annotated[Exact, Field(ge=0, le=1000)] = Decimal(10)
     mixed: bool | None = None
+    supplement: bool = False
     mixed_threshold: int | None = Field(default=None, gt=0)
     trim: Literal["percentile", "iqr", "mean_sd", "none"] = "percentile"
     trim_value: Annotated[Exact, Field(ge=0, le=50)] | None = None
@@ -595,6 +596,13 @@ def _score_base(
     folder = Folder.of(scheme, options.score_scale, options.score_decimals)
     rows = [dict(g.cells) for g in groups]
     facts: dict[str, Any] = {"base": scheme.id, "base_fingerprint": scheme.fingerprint}
+    if options.supplement:
+        untaken = np.where(matched >= 0, np.uint8(LeftOut.TAKEN), found.left_out)
+        keys = _core_keys(replace(found, left_out=untaken), folder, options)[0]
+        own = _match(replace(found, left_out=untaken), folder, keys, None)
+        matched = np.where((matched < 0) & (own >= 0), len(rows) + own, matched).astype(np.int32)
+        rows += [folder.named(key.row()) for key in keys]
+        facts["supplementary_groups"] = len(keys)
     if options.mixed:
         taken = {(r["principal"], r["for_treatment"]) for r in rows if r["class"] == "mixed"}
         threshold = (options.mixed_threshold or options.threshold) * found.years_with_cases

@@ -53,6 +53,7 @@ class LeftOut(IntEnum):
     NO_DATE = 4
     EXCLUDED_PRINCIPAL = 5
     OUTSIDE_YEARS = 6
+    TAKEN = 7  # by a group of the base, while supplements are sought
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,18 @@ def test_the_demo_pays_by_scores(tmp_path: Path) -> None:
     assert pc.sum(cases["pay_fen"]).as_py() == sum(p["pay_fen"] for p in facts["proof"])
     assert set(cases["group_class"].unique().to_pylist()) >= {"core", "mixed"}
     assert cases["aux_type"].null_count < len(cases)
+    grouped = tmp_path / "grouped.csv"
+    grouper("group", tmp_path / "year" / "cases.parquet", "--scheme", "dip-demo", "-o", grouped)
+    policy = (
+        "--policy",
+        tmp_path / "year" / "policy",
+        "--hospitals",
+        tmp_path / "year" / "hospitals.csv",
+    )
+    settled = grouper("settle", grouped, *policy, "-o", tmp_path / "settled")
+    assert settled["proof"] == facts["proof"]
+    hospitals = [pq.read_table(tmp_path / d / "hospitals.parquet") for d in ("settled", "year/run")]
+    assert hospitals[0].equals(hospitals[1])
 
 
 POLICY = """

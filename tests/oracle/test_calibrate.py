@@ -241,6 +241,30 @@ def test_base_mode_keeps_groups_and_measures_scores(tmp_path: Path, files: dict[
     assert changed.report["changes"]["score"]
 
 
+def test_supplements_and_mixed_groups_take_what_the_base_leaves(
+    tmp_path: Path, files: dict[str, Any]
+) -> None:
+    cases = draw(5)
+    options: dict[str, Any] = {"threshold": 2, "mixed": False, **files}
+    built = calibrate(cases, "dip", options=DipOptions(**options))
+    built.write(tmp_path / "built")
+    text = (tmp_path / "built" / "groups.csv").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "built" / "groups.csv").write_text("".join(text[::2] or text), "utf-8")
+    more = DipOptions(threshold=2, supplement=True, mixed=True, least=1, **files)
+    found = calibrate(cases, "dip", base=tmp_path / "built", options=more)
+    assert found.report["supplementary_groups"]
+    assert found.report["mixed_groups"]
+    assert found.report["grouped_cases"] > built.report["grouped_cases"]
+    found.write(tmp_path / "more")
+    counted = Counter(
+        r["group"]
+        for r in group(cases, load_catalogue(tmp_path / "more")).to_arrow().to_pylist()
+        if r["group"]
+    )
+    for row in found.groups.to_pylist():
+        assert counted[row["code"]] >= int(row["n"])
+
+
 def test_edits_keep_the_total(tmp_path: Path, files: dict[str, Any]) -> None:
     cases = draw(5)
     plain = calibrate(cases, "dip", options=DipOptions(threshold=2, **files))
