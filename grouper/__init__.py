@@ -18,7 +18,7 @@ _HOME = {
     "CaseTable": "io",
     "ColumnMap": "io",
     "ConservationError": "errors",
-    "DipOptions": "_calibration",
+    "DipOptions": "_calibration_options",
     "DipScheme": "tables",
     "DrgScheme": "tables",
     "GroupedBatch": "_grouping",
@@ -131,8 +131,9 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from grouper._calibration import DipOptions, calibrate
+    from grouper._calibration import calibrate
     from grouper._calibration_files import Calibration
+    from grouper._calibration_options import DipOptions
     from grouper._cases import CaseBatch, encode
     from grouper._explain import Trace
     from grouper._explain_dip import explain
