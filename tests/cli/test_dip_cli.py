@@ -32,9 +32,9 @@ def grouper(*args: str | Path) -> dict[str, Any]:
 
 
 def test_the_demo_pays_by_scores(tmp_path: Path) -> None:
-    facts = grouper("demo", "--method", "dip", "--cases", "3000", "-o", tmp_path / "year")
+    facts = grouper("demo", "--method", "dip", "--cases", "1500", "-o", tmp_path / "year")
     assert facts["scheme"]["id"] == "dip-demo"
-    assert facts["status"]["grouped"] > 0.9 * 3000
+    assert facts["status"]["grouped"] > 0.9 * 1500
     for pool in facts["proof"]:
         assert pool["pay_fen"] + pool["balance_fen"] + pool["undistributed_fen"] == pool["fund_fen"]
     cases = pq.read_table(tmp_path / "year" / "run" / "cases.parquet")
