@@ -17,7 +17,7 @@ from grouper._calibration_files import Calibration, Folder, draft_folder
 from grouper._calibration_keys import core_keys, match, mixed_keys
 from grouper._calibration_options import DipOptions, load_options
 from grouper._calibration_scores import finish, statistics
-from grouper.errors import CaseSchemaError
+from grouper.errors import CaseSchemaError, TableError
 from grouper.io import ColumnMap
 from grouper.tables import DipScheme, load_catalogue
 from grouper.tables._dip_scheme import load_dip
@@ -48,7 +48,8 @@ def calibrate(
 
     Raises
     ------
-    TableError : options or a table are refused. CaseSchemaError, CaseFileError : the cases are.
+    TableError : options or a table are refused, or no group has enough cases. CaseSchemaError,
+        CaseFileError : the cases are refused.
     """
     if method != "dip":
         raise CaseSchemaError([f"method {method!r}: calibration knows dip"])
@@ -90,6 +91,13 @@ def _build(
     if options.mixed is not False:
         keys = [*core, *mixed_keys(found, draft, matched, mixed_threshold)]
         matched = match(found, draft, keys, threads)
+    if not keys:
+        left = int((~found.clean).sum())
+        message = (
+            f"no group: of {len(found.cost)} cases {left} are left out, and no diagnosis and "
+            f"procedure of the rest has {threshold} cases; lower the threshold or add years"
+        )
+        raise TableError(message, file="groups.csv")
     stats, rest = statistics(found, matched, len(keys), options)
     rows = [draft.named(key.row()) for key in keys]
     facts = {

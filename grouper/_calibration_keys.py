@@ -140,6 +140,8 @@ def _pairs(found: Gathered) -> tuple[list[str], I32, list[int]]:
 
 def _stem(text: str) -> str:
     """Return the diagnosis key of a code: its first four characters, or `=` and the whole; "" = none."""
+    if text.startswith("="):  # no code: as a key it would mean another
+        return ""
     n = 0
     for k, letter in enumerate(text):
         n += letter != "."
@@ -221,7 +223,8 @@ def _core_key(draft: Folder, found: Gathered, stem: str, main: int, others: Iter
 
 def mixed_keys(found: Gathered, draft: Folder, matched: I32, threshold: int) -> list[Key]:
     """Count what no core group takes by category × treatment; return the groups that are large enough."""
-    categories = [_checked(t[:CATEGORY]) if len(t) >= CATEGORY else "" for t in found.dx_texts]
+    heads = [t[:CATEGORY] for t in found.dx_texts]
+    categories = ["" if len(h) < CATEGORY or h[0] == "=" else _checked(h) for h in heads]
     distinct = sorted({c for c in categories if c})
     place = {c: k for k, c in enumerate(distinct)}
     of_text = np.array([*(place.get(c, -1) for c in categories), -1], np.int64)

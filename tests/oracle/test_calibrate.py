@@ -17,7 +17,7 @@ import pytest
 from naive.calibrate import COLUMNS, STATISTICS, clean_cases, core_rows, naive_calibrate
 from shared import shared
 
-from grouper import DipOptions, calibrate, group, load_catalogue
+from grouper import CaseSchemaError, DipOptions, TableError, calibrate, group, load_catalogue
 from grouper._grouping import as_table
 
 COMPARED = [c for c in (*COLUMNS, *STATISTICS) if c != "name"]
@@ -148,6 +148,28 @@ def test_the_worked_numbers_of_related_procedures() -> None:
         ("I21.0:36.0600", "40"),
         ("I21.0:36.0600+00.2401", "20"),
     ]
+
+
+def test_odd_codes_found_no_group_of_another_code() -> None:
+    codes = ["?", "A41|", "K35.3+", "😀", "*", "C00-C75", "=A41", "A41"]
+    cases = [
+        {"case_id": f"{k}", "sex": 1, "age": 60, "diagnoses": [code], "procedures": ["1+2", "*"]}
+        | {"total_cost_fen": 1000}
+        for k, code in enumerate(codes)
+    ]
+    found = calibrate(cases, "dip", options=DipOptions(threshold=1)).groups.to_pylist()
+    keys = {r["principal"] for r in found}
+    assert keys <= {"=A41", "A41", "K35", "K35.3", "C00"}
+    assert all(int(r["n"]) > 0 for r in found)
+
+
+def test_too_few_cases_are_refused_with_the_cure() -> None:
+    case = {"case_id": "1", "sex": 1, "age": 60, "diagnoses": ["A41.9"], "procedures": []}
+    for cost in (None, 1000):
+        with pytest.raises(TableError, match="lower the threshold or add years"):
+            calibrate([case | {"total_cost_fen": cost}], "dip")
+    with pytest.raises(CaseSchemaError, match="calibration knows dip"):
+        calibrate([case], "drg")
 
 
 def test_a_rise_of_exactly_ten_percent_opens() -> None:
