@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -57,8 +56,6 @@ ComparatorName = Literal[
     "class_rank",
     "code_order",
 ]
-
-Number = int | Decimal
 
 
 class Stage(Settings):
@@ -215,7 +212,6 @@ class DipTables:
     excluded: frozenset[str]  # principal diagnoses
     not_main: Mapping[str, Exclusion]
     classes: Mapping[str, str]  # procedure, or prefix with *, -> class
-    own_classes: bool
     subtypes: Mapping[str, tuple[Subtype, ...]] = field(repr=False)  # group code or * -> rows
     primary_care: tuple[tuple[frozenset[str], frozenset[str]], ...]
     code_list: CodeList | None
@@ -237,7 +233,7 @@ def read_dip(folder: Path, *, drafting: bool = False) -> DipTables:
     groups = _groups(folder, settings, profile, conditions)
     if not groups and not drafting:
         raise TableError("the catalogue is empty", file="groups.csv")
-    classes, own = _classes(folder, settings, codes)
+    classes = _classes(folder, settings, codes)
     excluded, not_main = _exclusions(folder)
     primary = _primary_care(folder)
     subtypes = _subtypes(folder, settings, groups)
@@ -249,7 +245,6 @@ def read_dip(folder: Path, *, drafting: bool = False) -> DipTables:
         excluded=excluded,
         not_main=not_main,
         classes=classes,
-        own_classes=own,
         subtypes=subtypes,
         primary_care=primary,
         code_list=codes,
@@ -500,14 +495,12 @@ def _exclusions(folder: Path) -> tuple[frozenset[str], dict[str, Exclusion]]:
     return frozenset(diagnoses), procedures
 
 
-def _classes(
-    folder: Path, s: DipSettings, codes: CodeList | None
-) -> tuple[Mapping[str, str], bool]:
+def _classes(folder: Path, s: DipSettings, codes: CodeList | None) -> Mapping[str, str]:
     """Read the class of each procedure: the catalogue's own table, or that of its code list."""
     file = "procedure_class.csv"
     if not (folder / file).exists():
         listed = codes.procedure_class if codes else {}
-        return {normal(c): k for c, k in listed.items()}, False
+        return {normal(c): k for c, k in listed.items()}
     known = {c for t in s.treatment for c in t.classes}
     found: dict[str, str] = {}
     for line, (text, kind) in read_table(folder / file, ("code", "class")):
@@ -517,7 +510,7 @@ def _classes(
         if kind not in known:
             message = f"class {kind!r} belongs to no treatment of scheme.toml: {sorted(known)}"
             raise TableError(message, file=file, row=line)
-    return found, True
+    return found
 
 
 def _subtypes(

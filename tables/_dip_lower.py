@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from grouper.tables._dip import (
     COMPARATORS,
-    CONSERVATIVE,
     FILE,
     Alternatives,
     DipGroup,
@@ -465,6 +464,3 @@ def _aux_mean(coefficient: Fraction, mean_fen: int | None, g: DipGroup) -> int |
         return mean_fen
     product = coefficient * g.mean_fen
     return (2 * product.numerator + product.denominator) // (2 * product.denominator)
-
-
-__all__ = ["CONSERVATIVE", "Classes", "Lowered", "lower_dip"]

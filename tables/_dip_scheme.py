@@ -12,7 +12,7 @@ import numpy as np
 from grouper.errors import TableError
 from grouper.tables._codes import CodeList
 from grouper.tables._dip import FILE, DipGroup, DipSettings, DipTables, Profile, read_dip
-from grouper.tables._dip_lower import Classes, Lowered, lower_dip
+from grouper.tables._dip_lower import Lowered, lower_dip
 from grouper.tables._keys import normal, spelled
 from grouper.tables._types import DIAGNOSES, I32, UNKNOWN_CODE, DipArrays, Side
 from grouper.tables._vocabulary import Vocabulary
@@ -226,6 +226,3 @@ def _procedures(t: DipTables) -> Iterable[str]:
         for side, keys in sides:
             if side in ("main", "procedure"):
                 yield from keys
-
-
-__all__ = ["Classes", "DipScheme", "OpenVocabulary", "load_dip"]
