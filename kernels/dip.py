@@ -59,6 +59,7 @@ W_WEIGHT, W_MAIN = int(Warn.NEWBORN_WEIGHT), int(Warn.MAIN_EXCLUDED)
 W_UNCLASSED = int(Warn.UNCLASSED_PROCEDURE)
 NEWBORN_DAYS, LEAST_GRAMS, MOST_GRAMS = 29, 200, 20_000
 FAR = 2**62
+OPEN_SEEN = 1 << 30
 
 
 @kernel(inline=True)
@@ -444,10 +445,14 @@ def choose(
 
 @kernel(inline=True)
 def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
-    """Return the warning bits that the codes and facts of case `i` call for."""
+    """Return the warning bits that the codes and facts of case `i` call for, and OPEN_SEEN.
+
+    OPEN_SEEN: some group for any principal asks for one of its codes.
+    """
     start, stop = c.dx_off[i], c.dx_off[i + 1]
     principal = c.dx[start]
-    warn = W_GREY_PDX if s.dx_flags[c.dx_class[principal + 1]] & GREY else 0
+    seen = s.dx_flags[c.dx_class[principal + 1]]
+    warn = W_GREY_PDX if seen & GREY else 0
     for k in range(start + 1, stop):
         code = c.dx[k]
         if code == REPEATED_CODE:
@@ -455,7 +460,9 @@ def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
         elif code == UNKNOWN_CODE:
             warn |= W_SECONDARY
         elif code >= 0:
-            if s.dx_flags[c.dx_class[code + 1]] & GREY:
+            flags = s.dx_flags[c.dx_class[code + 1]]
+            seen |= flags
+            if flags & GREY:
                 warn |= W_GREY_SDX
             if code == principal:
                 warn |= W_PRINCIPAL
@@ -466,6 +473,7 @@ def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
         group = c.px_class[code + 1]
         if code == UNKNOWN_CODE:
             warn |= W_PROCEDURE
+        seen |= s.px_flags[group]
         if s.px_flags[group] & GREY:
             warn |= W_GREY_PX
         if s.px_treatment[group] < 0:
@@ -478,19 +486,7 @@ def warnings_of(i: int, main: int, c: DipCases, s: DipArrays) -> Int:
     newborn = c.facts[i, AGE] == 0 and c.facts[i, AGE_DAYS] < NEWBORN_DAYS
     if newborn and grams != MISSING and (grams < LEAST_GRAMS or grams > MOST_GRAMS):
         warn |= W_WEIGHT
-    return warn
-
-
-@kernel(inline=True)
-def has_open_code(i: int, c: DipCases, s: DipArrays) -> bool:
-    """Tell whether case `i` has a code that some group for any principal asks for."""
-    for k in range(c.px_off[i], c.px_off[i + 1]):
-        if c.px[k] != REPEATED_CODE and s.px_flags[c.px_class[c.px[k] + 1]] & OPEN:
-            return True
-    for k in range(c.dx_off[i], c.dx_off[i + 1]):
-        if c.dx[k] >= 0 and s.dx_flags[c.dx_class[c.dx[k] + 1]] & OPEN:
-            return True
-    return False
+    return warn | OPEN_SEEN if seen & OPEN else warn
 
 
 @kernel(inline=True)
@@ -534,7 +530,8 @@ def group_case(i: int, c: DipCases, s: DipArrays, out: DipGroupArrays, best: I64
         out.status[i], out.reason[i], out.warn[i] = REJECTED, reason, 0
         return
     main = main_procedure(i, c, s)
-    out.warn[i] |= np.uint32(warnings_of(i, main, c, s))
+    warn = warnings_of(i, main, c, s)
+    out.warn[i] |= np.uint32(warn & (OPEN_SEEN - 1))
     out.treatment[i] = case_treatment(i, main, c, s)
     out.status[i] = UNGROUPED
     principal = c.dx_class[c.dx[start] + 1]
@@ -542,7 +539,7 @@ def group_case(i: int, c: DipCases, s: DipArrays, out: DipGroupArrays, best: I64
         out.reason[i] = R_EXCLUDED
         return
     begin = s.cand_off[principal]
-    if s.cand_open[principal] > 0 and not has_open_code(i, c, s):
+    if not warn & OPEN_SEEN:
         begin += s.cand_open[principal]
     choose(i, begin, s.cand_off[principal + 1], main, c, s, out, best)
     if out.group[i] < 0:
