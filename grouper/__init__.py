@@ -27,13 +27,14 @@ _HOME = {
     "Policy": "tables",
     "PolicyError": "errors",
     "Reason": "tables",
+    "Reconciliation": "_reconcile",
     "RuleError": "errors",
     "Scheme": "tables",
     "SchemeNotFound": "errors",
     "Settlement": "_settlement",
     "SettlementError": "errors",
     "Severity": "tables",
-    "Standard": "_pricing",
+    "Standard": "_standards",
     "Status": "tables",
     "TableError": "errors",
     "Trace": "_explain",
@@ -52,14 +53,19 @@ _HOME = {
     "load_policy": "tables",
     "load_scheme": "tables",
     "policy_ids": "tables",
+    "publish_run": "_publishing",
     "read_cases": "io",
     "read_grouped": "_tables_in",
     "read_hospitals": "_tables_in",
+    "read_ledger": "_tables_in",
     "read_run": "io",
+    "reconcile": "_reconcile",
     "scheme_ids": "tables",
     "settle": "_settlement",
-    "standard": "_pricing",
+    "standard": "_standards",
+    "write_audit": "_audit",
     "write_run": "io",
+    "write_statements": "_statements",
     "write_table": "io",
 }
 
@@ -80,6 +86,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Reason",
+    "Reconciliation",
     "RuleError",
     "Scheme",
     "SchemeNotFound",
@@ -106,14 +113,19 @@ __all__ = [
     "load_policy",
     "load_scheme",
     "policy_ids",
+    "publish_run",
     "read_cases",
     "read_grouped",
     "read_hospitals",
+    "read_ledger",
     "read_run",
+    "reconcile",
     "scheme_ids",
     "settle",
     "standard",
+    "write_audit",
     "write_run",
+    "write_statements",
     "write_table",
 ]
 
@@ -131,6 +143,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from grouper._audit import write_audit
     from grouper._calibration import calibrate
     from grouper._calibration_files import Calibration
     from grouper._calibration_options import DipOptions
@@ -139,9 +152,12 @@ if TYPE_CHECKING:
     from grouper._explain_dip import explain
     from grouper._grouping import GroupedBatch, group, group_encoded
     from grouper._import_dip import ImportReport, import_dip3, import_dip_table
-    from grouper._pricing import Standard, standard
+    from grouper._publishing import publish_run
+    from grouper._reconcile import Reconciliation, reconcile
     from grouper._settlement import Settlement, settle
-    from grouper._tables_in import read_grouped, read_hospitals
+    from grouper._standards import Standard, standard
+    from grouper._statements import write_statements
+    from grouper._tables_in import read_grouped, read_hospitals, read_ledger
     from grouper.errors import (
         CaseFileError,
         CaseSchemaError,

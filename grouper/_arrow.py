@@ -45,3 +45,16 @@ def decimals(units: NDArray[np.int64], scale: int, blank: Any = None) -> Array:
     if blank is None or not blank.any():
         return filled
     return pc.if_else(pa.array(~blank), filled, pa.scalar(None, filled.type))
+
+
+def units_of(column: Array) -> NDArray[np.int64]:
+    """Return a decimal column as whole units of its scale, null as 0: the inverse of `decimals`."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if column.type.bit_width != 128:
+        column = column.cast(pa.decimal128(38, column.type.scale))
+    blank = ~column.is_valid().to_numpy(zero_copy_only=False)
+    words = np.frombuffer(column.buffers()[1], np.int64)
+    units = words[2 * column.offset : 2 * (column.offset + len(column)) : 2].copy()
+    units[blank] = 0
+    return units

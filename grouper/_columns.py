@@ -48,6 +48,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("case_id", "text", "unique", "结算流水号", "setl_id", required=True),
     Column("hospital_id", "text", "", "定点医药机构编号", "fixmedins_code"),
     Column("hospital_level", "text", "三级, 二级, 一级 or finer", "医疗机构等级", "hi_setl_lv"),
+    Column("hospital_class", "text", "a finer kind, such as 妇幼", "医疗机构类别", ""),
     Column("insurance", "text", "310 职工, 390 居民 …", "险种类型", "insutype"),
     Column("insured_area", "text", "", "参保地", "insu_admdvs"),
     Column("hospital_area", "text", "", "就医地"),
@@ -74,6 +75,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("settlement_date", "day", "decides month and year", "结算日期", "setl_time"),
     Column("med_type", "text", "", "医疗类别", "med_type"),
+    Column("ipt_med_type", "text", "", "住院医疗类型", "ipt_med_type"),
+    Column("trt_type", "text", "", "治疗类别", "trt_type"),
+    Column(
+        "refd_setl_flag", "flag", "the settlement was reversed", "退费结算标志", "refd_setl_flag"
+    ),
+    Column("list_upload_date", "day", "", "清单上传日期", ""),
+    Column("pay_note", "text", "note of the policy's pay_as.csv", "支付备注"),
     Column("patient_id", "text", "pseudonym", "人员编号", "psn_no"),
     _money("total_cost", "医疗费总额", "medfee_sumamt"),
     _money("drug", "药品费"),

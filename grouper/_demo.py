@@ -70,6 +70,53 @@ ungrouped = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
 not_covered = {{ rule = "cost_over_mean", value = 0.7, source = "invented" }}
 rejected = {{ rule = "zero", source = "invented" }}
 
+[budget]
+source = "synthetic region"
+
+[[budget.less]]
+id = "reserve"
+kind = "share"
+share = 0.02
+reserve = true
+
+[year]
+month_point_value = "own"
+assessment = "deposit"
+overspend_from = ["reserve"]
+source = "synthetic region"
+
+[[year.surplus]]
+ratio_below = 0.85
+share = 0.6
+source = "invented"
+
+[[year.surplus]]
+ratio_from = 0.85
+share = 1
+source = "invented"
+
+[[year.overspend]]
+ratio_below = 1.1
+share = 0.5
+source = "invented"
+
+[[year.overspend]]
+ratio_from = 1.1
+share = 0
+source = "invented"
+
+[warnings]
+yellow = 1.0
+orange = 1.05
+red = 1.1
+source = "invented"
+
+[calendar]
+source = "synthetic region"
+
+[special_cases]
+source = "the national rule: 5 in 1,000 for DIP, 5 % for DRG"
+
 [param.base_rate]
 name_zh = "费率"
 unit = "fen per 1.0000 RW"
@@ -89,7 +136,27 @@ values = [
     {{ from = {year}-01-01, value = 0.80, level = "一级", source = "invented" }},
 ]
 
-[param.fund]
+[param.monthly_rate]
+name_zh = "月预付比例"
+unit = "ratio"
+values = [{{ from = {year}-01-01, value = 0.95, source = "invented" }}]
+
+[param.deposit_rate]
+name_zh = "质量保证金"
+unit = "ratio"
+values = [{{ from = {year}-01-01, value = 0.05, source = "invented" }}]
+
+[param.assessment]
+name_zh = "考核系数"
+unit = "ratio"
+values = [{{ from = {year}-01-01, value = 0.98, source = "invented" }}]
+
+[param.special_share]
+name_zh = "特例单议比例"
+unit = "ratio"
+values = [{{ from = {year}-01-01, value = {special}, source = "the national rule" }}]
+
+[param.budget]
 name_zh = "统筹基金年度预算"
 unit = "fen"
 values = [
@@ -149,6 +216,7 @@ METHODS: dict[str, dict[str, str]] = {
         "low": "ratio",
         "edge": "0.5",
         "half": "500",
+        "special": "0.005",
         "high": DIP_HIGH,
     },
 }
@@ -196,7 +264,8 @@ def make(
         )
         hospitals = str(work / "hospitals.csv")
         policy, run = str(work / "policy"), work / "run"
-        paid = _runs.pay(grouped, policy, hospitals, run, facts, threads, step)
+        order = _runs.Order(policy, hospitals, threads=threads)
+        paid = _runs.pay(grouped, order, run, facts, step)
         report = _report(read_run(run).tables, facts, paid, lang)
         (work / "report.md").write_text(report, "utf-8")
         if output.exists():
@@ -226,7 +295,7 @@ def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> Non
     write_table(region.hospitals, folder / "hospitals.csv")
     policy = folder / "policy"
     policy.mkdir()
-    how = {"edge": "0.4", "half": "0.5", "high": TIERS, **METHODS[method]}
+    how = {"edge": "0.4", "half": "0.5", "special": "0.05", "high": TIERS, **METHODS[method]}
     if method == "dip":
         how["weights"] = f'catalogue = "{scheme}"\nsource = "scores of the catalogue"'
         if not (SHIPPED / scheme).is_dir():

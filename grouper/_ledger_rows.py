@@ -13,14 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper._arrow import text_array
-from grouper._cases import repeated
+from grouper._bands import MOST_FEN
+from grouper._cases import numbers, repeated
+from grouper._distinct import distinct
 from grouper._grouping import GroupedBatch
 from grouper.errors import CaseSchemaError, SettlementError
 from grouper.tables._policy import Policy
 from grouper.tables._types import I32, I64
-
-MOST_FEN = 10**13
-"""Amounts of one case at or above this are refused, so that sums stay exact in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,12 @@ class Rows:
     subtype: Texts  # coefficient and mean cost of the auxiliary type, "" = none
     hospital: Texts
     level: Texts
+    class_: Texts  # a finer kind of hospital, "" = none
+    area: Texts  # of the hospital
+    insured_area: Texts
     insurance: Texts
-    day: I32  # days since 1970-01-01, of the date that decides
+    day: I32  # days since 1970-01-01, of the date that chooses values
+    fund_day: I32  # of the date that decides month and fund
     cost: I64
     booked: I64
     others: I64
@@ -56,10 +59,32 @@ class Rows:
     carve_out: I64
     unreasonable: I64
     used: I64  # cost - carve-outs - unreasonable
+    reversed: NDArray[np.bool_]  # the settlement was taken back (退费): owes nothing, sums nothing
+    los: I32  # days, -1 = not known
+    by_id: I64  # rows by case id, bytewise
     order: I64  # rows by hospital id, then case id, bytewise
 
     def __len__(self) -> int:
         return len(self.day)
+
+    def case_id(self, row: int) -> str:
+        """Return the id of a case."""
+        return str(self.table["case_id"][row].as_py())
+
+    def whole(self, name: str) -> I32:
+        """Return a column of whole numbers, -1 = not known."""
+        return _whole(self.table, name)
+
+    def money(self, name: str) -> I64:
+        """Return a column of fen; blank is 0.
+
+        Raises
+        ------
+        CaseSchemaError : there is no such column.
+        """
+        if name not in self.table.schema.names:
+            raise CaseSchemaError([f"column {name!r} is missing: the policy names it"])
+        return _Money(self.table, Counter()).read(name)
 
 
 def read_rows(
@@ -80,15 +105,19 @@ def read_rows(
     s = policy.settings
     instead = s.stand_in
     _refuse_repeats(table)
-    day = _days(table, policy, counts)
+    day = _days(table, policy, s.method.dated_by, counts)
+    fund_by = s.method.fund_by or s.method.dated_by
+    fund_day = day if fund_by == s.method.dated_by else _days(table, policy, fund_by, counts)
     hospital = _texts(table, "hospital_id", instead.hospital_id, counts)
     given = _texts(
         table, "hospital_level", instead.hospital_level, counts, needed=hospitals is None
     )
-    level = given
+    level, class_ = given, _texts(table, "hospital_class", "", counts, quiet=True)
+    area = _texts(table, "hospital_area", "", counts, quiet=True)
     if hospitals is not None:
-        level = _levels(hospital, given, day, hospitals, counts)
-    money = _Money(table, counts)
+        level, class_, area = _places(hospital, (given, class_, area), day, hospitals, counts)
+    reversed_ = _reversed(table, counts)
+    money = _Money(table, counts, reversed_)
     cost = money.read("total_cost_fen", blank=-1)
     booked, others, borne = (
         money.add(names) for names in (s.funds.booked, s.funds.other_payers, s.funds.hospital_borne)
@@ -99,14 +128,18 @@ def read_rows(
     used = np.where(cost < 0, -1, np.maximum(cost - carve_out - unreasonable, 0))
     return Rows(
         table=table,
-        status=_texts(table, "status", None, counts),
+        status=_statuses(table, policy, counts),
         group=_texts(table, "group", "", counts, quiet=True),
         note=_texts(table, "pay_note", "", counts, quiet=True),
         subtype=_subtypes(table),
         hospital=hospital,
         level=level,
+        class_=class_,
+        area=area,
+        insured_area=_texts(table, "insured_area", "", counts, quiet=True),
         insurance=_texts(table, "insurance", instead.insurance, counts),
         day=day,
+        fund_day=fund_day,
         cost=cost,
         booked=booked,
         others=others,
@@ -116,8 +149,34 @@ def read_rows(
         carve_out=carve_out,
         unreasonable=unreasonable,
         used=used,
-        order=_order(table, hospital),
+        reversed=reversed_,
+        los=_whole(table, "los"),
+        by_id=(by_id := _by_id(table)),
+        order=_order(by_id, hospital),
     )
+
+
+def _statuses(table: pa.Table, policy: Policy, counts: Counter[str]) -> Texts:
+    """Return statuses; settled without a list (无清单结算) is one where the policy has a rule for it."""
+    status = _texts(table, "status", None, counts)
+    if "no_list" not in policy.settings.status_pay or "reason" not in table.schema.names:
+        return status
+    reason = _texts(table, "reason", "", counts, quiet=True)
+    lost = np.array([r == "no_list" for r in reason.distinct], np.bool_)[reason.index]
+    lost &= np.array([s == "rejected" for s in status.distinct], np.bool_)[status.index]
+    index = np.where(lost, len(status.distinct), status.index).astype(np.int32)
+    return Texts(index, [*status.distinct, "no_list"])
+
+
+def _reversed(table: pa.Table, counts: Counter[str]) -> NDArray[np.bool_]:
+    """Tell which settlements were reversed; they are counted, and their money is 0."""
+    if "refd_setl_flag" not in table.schema.names:
+        return np.zeros(len(table), np.bool_)
+    flags = pc.fill_null(table["refd_setl_flag"].cast(pa.bool_()), False)
+    found = np.asarray(flags.to_numpy(), np.bool_)
+    if found.any():
+        counts["refd_setl_flag: reversed, paid nothing"] += int(found.sum())
+    return found
 
 
 def _subtypes(table: pa.Table) -> Texts:
@@ -171,6 +230,7 @@ def _refuse_repeats(table: pa.Table) -> None:
 class _Money:
     table: pa.Table
     counts: Counter[str]
+    nothing: NDArray[np.bool_] | None = None  # rows whose amounts count as 0
 
     def read(self, name: str, blank: int = 0) -> I64:
         """Return one column of fen; an absent column is all `blank`, a blank cell is counted."""
@@ -182,6 +242,8 @@ class _Money:
         if column.null_count:
             self.counts[f"{name}: blank"] += column.null_count
         values = np.asarray(pc.fill_null(column.cast(pa.int64()), blank).to_numpy(), np.int64)
+        if self.nothing is not None and self.nothing.any():
+            values = np.where(self.nothing, 0, values)
         bad = np.flatnonzero((np.abs(values) >= MOST_FEN) | ((values < 0) & (values != blank)))
         if len(bad):
             where = text_array(self.table["case_id"])[int(bad[0])].as_py()
@@ -232,24 +294,27 @@ def _texts(
     )
 
 
-def _days(table: pa.Table, policy: Policy, counts: Counter[str]) -> I32:
-    """Return the date that decides: settlement (or discharge), else the other, else the stand-in."""
-    first, second = "settlement_date", "discharge_date"
-    if policy.settings.method.dated_by == "discharge":
-        first, second = second, first
+DAYS = ("settlement_date", "discharge_date", "admission_date")
+
+
+def _days(table: pa.Table, policy: Policy, by: str, counts: Counter[str]) -> I32:
+    """Return the date that decides, else the next of `DAYS` that is there, else the stand-in."""
+    first = f"{by}_date"
     column: Any = pa.nulls(len(table), pa.int32())
-    for name in (first, second):
-        if name in table.schema.names and not pa.types.is_null(table[name].type):
-            days = table[name].cast(pa.date32(), safe=False).cast(pa.int32())
-            if name == second and (used := pc.sum(pc.is_null(column)).as_py()):
-                counts[f"{first}: {second} instead"] += used - days.null_count
-            column = pc.coalesce(column, days)
+    for name in sorted(DAYS, key=lambda d: (d != first, DAYS.index(d))):
+        if name not in table.schema.names or pa.types.is_null(table[name].type):
+            continue
+        days = table[name].cast(pa.date32(), safe=False).cast(pa.int32())
+        blank = column.null_count
+        column = pc.coalesce(column, days)
+        if name != first and (used := blank - column.null_count):
+            counts[f"{first}: {name} instead"] += used
     instead = policy.settings.stand_in.settlement_date
     if column.null_count:
         if instead is None:
             raise SettlementError(
-                f"{column.null_count} of {len(table)} cases have neither {first} nor {second}: "
-                "fill them, or name a settlement_date under [stand_in] of the policy"
+                f"{column.null_count} of {len(table)} cases have none of {', '.join(DAYS)}: "
+                "fill one, or name a settlement_date under [stand_in] of the policy"
             )
         counts[f"{first}: stand-in {instead}"] += column.null_count
         column = pc.fill_null(column, (instead - date(1970, 1, 1)).days)
@@ -261,51 +326,68 @@ def _days(table: pa.Table, policy: Policy, counts: Counter[str]) -> I32:
     )
 
 
-def _levels(
-    hospital: Texts, given: Texts, day: I32, hospitals: pa.Table, counts: Counter[str]
-) -> Texts:
-    """Look up each case's hospital level in the dated table; the case's own is the second choice."""
-    dated: dict[str, list[tuple[int, int, str]]] = {}
-    names = hospitals.schema.names
-    if lacking := [c for c in ("hospital_id", "hospital_level") if c not in names]:
-        raise CaseSchemaError([f"hospitals: column {c!r} is missing" for c in lacking])
-    for row in hospitals.to_pylist():
-        start, end = row.get("valid_from"), row.get("valid_to")
-        dated.setdefault(str(row["hospital_id"]), []).append(
-            (_number(start, -(2**31)), _number(end, 2**31 - 1), str(row["hospital_level"]))
-        )
-    # one answer for each distinct (hospital, day, own level)
+PLACE = ("hospital_level", "hospital_class", "hospital_area")
+
+
+def _places(
+    hospital: Texts,
+    given: tuple[Texts, Texts, Texts],
+    day: I32,
+    hospitals: pa.Table,
+    counts: Counter[str],
+) -> tuple[Texts, Texts, Texts]:
+    """Look up level, class and area in the dated table; the case's own are the second choice."""
+    dated = _dated_places(hospitals)
     width = int(day.max(initial=0)) - int(day.min(initial=0)) + 1
-    mixed = hospital.index.astype(np.int64) * width + (day - day.min(initial=0))
-    mixed = mixed * len(given.distinct) + given.index
-    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-    found: dict[str, int] = {}
-    index = np.zeros(len(first), np.int32)
-    own = np.zeros(len(first), np.bool_)
+    inverse, first = distinct(
+        (hospital.index, len(hospital.distinct)),
+        (day - day.min(initial=0), width),
+        *((own.index, len(own.distinct)) for own in given),
+    )
+    found: tuple[dict[str, int], ...] = ({}, {}, {})
+    index = np.zeros((3, len(first)), np.int32)
+    unlisted = np.zeros(len(first), np.bool_)
     unknown: Counter[str] = Counter()
-    for k, row_no in enumerate(first):
-        h, d = hospital[row_no], int(day[row_no])
-        levels = [level for start, end, level in dated.get(h, ()) if start <= d <= end]
-        if len(levels) > 1:
+    for k, row in enumerate(first):
+        h, d = hospital[row], int(day[row])
+        listed = [place for start, end, place in dated.get(h, ()) if start <= d <= end]
+        if len(listed) > 1:
             raise SettlementError(
                 f"hospitals: {h!r} has two rows for {_iso(d)}; end one by valid_to"
             )
-        level = levels[0] if levels else given[row_no]
-        if not level:
+        place = listed[0] if listed else ("", "", "")
+        texts = [there or own[row] for there, own in zip(place, given, strict=True)]
+        if not texts[0]:
             unknown[f"{h} on {_iso(d)}"] += 1
-        index[k] = found.setdefault(level, len(found))
-        if not levels:
-            own[k] = True
+        for part, text in enumerate(texts):
+            index[part, k] = found[part].setdefault(text, len(found[part]))
+        unlisted[k] = not listed
     if unknown:
         some = ", ".join(list(unknown)[:5])
         raise SettlementError(
             f"hospitals: no level for {some} ({len(unknown)} in all): add rows to the table"
         )
-    if own.any():
-        counts["hospital_level: of the case, not in the table of hospitals"] += int(
-            own[inverse].sum()
-        )
-    return Texts(index[inverse].astype(np.int32), list(found))
+    if unlisted.any():
+        name = "hospital_level: of the case, not in the table of hospitals"
+        counts[name] += int(unlisted[inverse].sum())
+    level, class_, area = (
+        Texts(part[inverse], list(names) or [""]) for part, names in zip(index, found, strict=True)
+    )
+    return level, class_, area
+
+
+def _dated_places(hospitals: pa.Table) -> dict[str, list[tuple[int, int, tuple[str, str, str]]]]:
+    """Return hospital -> (first day, last day, level, class and area)."""
+    names = hospitals.schema.names
+    if lacking := [c for c in ("hospital_id", "hospital_level") if c not in names]:
+        raise CaseSchemaError([f"hospitals: column {c!r} is missing" for c in lacking])
+    dated: dict[str, list[tuple[int, int, tuple[str, str, str]]]] = {}
+    for row in hospitals.to_pylist():
+        start, end = row.get("valid_from"), row.get("valid_to")
+        level, class_, area = (str(row.get(c) or "") for c in PLACE)
+        span = (_number(start, -(2**31)), _number(end, 2**31 - 1), (level, class_, area))
+        dated.setdefault(str(row["hospital_id"]), []).append(span)
+    return dated
 
 
 def _number(day: Any, without: int) -> int:
@@ -316,12 +398,22 @@ def _iso(day: int) -> str:
     return date.fromordinal(day + 719_163).isoformat()
 
 
-def _order(table: pa.Table, hospital: Texts) -> NDArray[np.int64]:
-    """Sort rows by hospital id and case id, both by their UTF-8 bytes."""
+def _whole(table: pa.Table, name: str) -> I32:
+    """Read whole numbers; absent, blank or negative is -1."""
+    if name not in table.schema.names:
+        return np.full(len(table), -1, np.int32)
+    return np.maximum(numbers(table[name]), -1).astype(np.int32)
+
+
+def _by_id(table: pa.Table) -> I64:
+    """Sort rows by case id, by its UTF-8 bytes."""
     ids = text_array(table["case_id"]).fill_null("")
-    by_id = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    return np.asarray(pc.sort_indices(ids).to_numpy(), np.int64)
+
+
+def _order(by_id: I64, hospital: Texts) -> I64:
+    """Sort rows by hospital id and case id, both by their UTF-8 bytes."""
     named = sorted(range(len(hospital.distinct)), key=lambda k: hospital.distinct[k].encode())
     place = np.empty(len(named), np.int64)
     place[named] = np.arange(len(named))
-    order: I64 = by_id[np.argsort(place[hospital.index[by_id]], kind="stable")]
-    return order
+    return by_id[np.argsort(place[hospital.index[by_id]], kind="stable")]

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from typing import Protocol
 
+from grouper._bands import Claims, by_cost, fixed, segments
 from grouper.errors import PolicyError, SettlementError
-from grouper.tables._policy import Edge, Policy, StatusPay, WeightRow
-from grouper.tables._types import EDGE_SCALE, PriceField, PriceKind
+from grouper.tables._policy import Policy, WeightRow
+from grouper.tables._policy_model import Edge, Family, StatusPay
 
 MOST_BENCHMARK_FEN = 2 * 10**10
 MOST_CLAIM = 10**14
@@ -22,13 +24,16 @@ MOST_CLAIM = 10**14
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a price depends on besides the group."""
+    """What a price depends on besides the group; `family` is "" for an ordinary case."""
 
     day: date
     level: str
+    class_: str
     insurance: str
     hospital: str
     pool: str
+    area: str = ""
+    family: str = ""
 
     @property
     def selectors(self) -> dict[str, str]:
@@ -36,9 +41,29 @@ class Where:
         return {
             "insurance": self.insurance,
             "level": self.level,
+            "class": self.class_,
             "hospital": self.hospital,
             "pool": self.pool,
+            "area": self.area,
+            "family": self.family,
         }
+
+
+class Factors(Protocol):
+    """Where hospital coefficients come from: see `grouper._coefficients`."""
+
+    def at(self, where: Where, row: WeightRow) -> Fraction:
+        """Return the coefficient of a hospital for a group."""
+
+    def plain(self, where: Where) -> Fraction:
+        """Return the coefficient of a hospital without a group."""
+
+
+class Means(Protocol):
+    """Where benchmarks by group and kind of hospital come from: see `grouper._benchmarks`."""
+
+    def at(self, group: str, level: str, class_: str) -> Fraction | None:
+        """Return a mean cost in fen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +90,25 @@ class PayGroup:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One price key: `fields` for the kernel, the rest for the result columns.
+    """One price key: `base`, `benchmark` and `segments` for the kernel, the rest for the columns.
 
     `off_top` = paid out of the fund before it is shared; `booked` = the fund owes what was booked;
-    `nothing` = it owes nothing, whatever the patient paid.
+    `nothing` = it owes nothing, whatever the patient paid; `by_cost` = no claim without a cost;
+    `review` = cases of band extreme go to review.
     """
 
-    fields: tuple[int, ...]
+    base: int
+    benchmark: int
+    segments: tuple[tuple[int, ...], ...]
     weight: Fraction
     coefficient: Fraction
     subtype: Fraction = Fraction(1)
     off_top: bool = False
     booked: bool = False
     nothing: bool = False
+    by_cost: bool = False
+    review: bool = False
+    by_weight: bool = False
 
 
 def pay_group(policy: Policy, day: date, status: str, group: str, note: str) -> PayGroup:
@@ -137,80 +168,148 @@ def _by_rule(
     return PayGroup(name, row, Fraction(1), None)
 
 
-def price(policy: Policy, paid: PayGroup, where: Where, subtype: Subtype = PLAIN) -> Price:
-    """Work out a price key; an auxiliary type multiplies the claim and has a benchmark of its own.
+@dataclass(frozen=True)
+class Pricer:
+    """Prices one key after the other under a policy, with its coefficients and means."""
 
-    Raises
-    ------
-    PolicyError : a parameter is not in force, or an amount passes what the kernel can hold.
-    """
-    rule, s = paid.rule, policy.settings
-    if rule is not None:
-        return _status_price(policy, rule, where)
-    row = paid.row
-    assert row is not None
-    assert row.weight is not None
-    weight = row.weight * paid.share
-    factor, at = _coefficient(policy, row, where.day, {**where.selectors, "group": row.group})
-    worth = weight * subtype.coefficient
-    full, bare = (_claim(policy, worth * f, where.day, at) for f in (factor, Fraction(1)))
-    fields = dict.fromkeys(PriceField, 0)
-    fields |= {PriceField.BASE: full, PriceField.LOW_EDGE: -1, PriceField.HIGH_EDGE: -1}
-    fields[PriceField.BENCHMARK] = _benchmark(policy, row, worth, factor, where.day, at, subtype)
-    if low := _edge(s.low, where, weight):
-        fields[PriceField.LOW_EDGE] = _scaled(low.edge)
-        fields[PriceField.LOW_INCLUSIVE] = int(low.inclusive)
-        fields[PriceField.LOW_COST] = int(low.pay == "cost" and s.method.kind == "rate")
-        fields[PriceField.LOW_BASE] = full if low.coefficient else bare
-    if high := _edge(s.high, where, weight):
-        fields[PriceField.HIGH_EDGE] = _scaled(high.edge)
-        fields[PriceField.HIGH_INCLUSIVE] = int(high.inclusive)
-        fields[PriceField.HIGH_BASE] = full if high.coefficient else bare
-        fields[PriceField.HIGH_SHARE] = _scaled(high.share)
-    return Price(_fields(fields), weight, factor, subtype.coefficient)
+    policy: Policy
+    factors: Factors
+    means: Means | None = None
 
+    def price(self, paid: PayGroup, where: Where, subtype: Subtype = PLAIN) -> Price:
+        """Work out a price key; an auxiliary type multiplies the claim and has its own benchmark.
 
-def _coefficient(
-    policy: Policy, row: WeightRow, day: date, at: dict[str, str]
-) -> tuple[Fraction, dict[str, str]]:
-    """Return the hospital coefficient and the selectors; basic groups have one level's, or none."""
-    basic = policy.settings.basic if row.basic else None
-    if basic and basic.level is not None:
-        at = {**at, "level": basic.level}
-    if not policy.has("coefficient") or (basic and basic.level is None):
-        return Fraction(1), at
-    return policy.at("coefficient", day, **at), at
+        Raises
+        ------
+        PolicyError : a parameter is not in force, or an amount passes what the kernel can hold.
+        """
+        if paid.rule is not None:
+            return self._by_rule(paid.rule, where)
+        row, s = paid.row, self.policy.settings
+        assert row is not None
+        assert row.weight is not None
+        factor = self.factors.at(where, row)
+        weight = row.weight * paid.share * self._family_factor(where)
+        worth = weight * subtype.coefficient
+        unit = self._unit(where, row)
+        full, bare = round_half_up(worth * factor * unit), round_half_up(worth * unit)
+        mean = self._benchmark(row, worth, factor, where, subtype)
+        points = weight * s.method.points_per_weight
+        low, high, extreme = (
+            _tier(edges, where, weight, points) for edges in (s.low, s.high, s.extreme)
+        )
+        _refuse_too_large(full, bare, mean)
+        claims = Claims(full, bare, mean, weight, factor, s.method.kind == "rate")
+        return Price(
+            base=full,
+            benchmark=mean,
+            segments=segments(claims, low, high, extreme),
+            weight=weight,
+            coefficient=factor,
+            subtype=subtype.coefficient,
+            review=extreme is not None and extreme.review,
+            by_weight=True,
+        )
 
+    def family(self, family: Family, where: Where) -> Price:
+        """Price a family of its own: fen of a case or of a day; the case's days come later."""
+        if family.pay == "booked":
+            return outright(booked=True)
+        name = "per_day" if family.pay == "per_day" else "per_case"
+        fen = Fraction(round_half_up(self.policy.at(name, where.day, **where.selectors)))
+        m = self.policy.settings.method
+        off_top = family.fund == "off_top" and m.shares
+        if family.fund == "points" and m.kind == "point":
+            unit = self.policy.at("point_value_budget", where.day, **where.selectors)
+            fen = fen * 10**m.score_decimals / unit
+        if family.pay == "per_case":
+            claim = round_half_up(fen)
+            return Price(claim, 0, fixed(claim), Fraction(0), Fraction(1), off_top=off_top)
+        # rounded once, for all days of the case
+        return Price(0, 0, by_cost(fen), Fraction(0), Fraction(1), off_top=off_top)
 
-def _status_price(policy: Policy, rule: StatusPay, where: Where) -> Price:
-    fields = dict.fromkeys(PriceField, 0)
-    point = policy.settings.method.kind == "point"
-    shared = point or policy.settings.method.rate == "floating"
-    at = where.selectors
-    zero = Fraction(0)
-    if rule.rule == "weight":
-        given = policy.has("coefficient") and rule.coefficient
-        factor = policy.at("coefficient", where.day, **at) if given else Fraction(1)
-        weight = _number(rule)
-        fields[PriceField.KIND] = PriceKind.FIXED
-        fields[PriceField.BASE] = _claim(policy, weight * factor, where.day, at)
-        return Price(_fields(fields), weight, factor)
-    if rule.rule == "zero":
-        fields[PriceField.KIND] = PriceKind.FIXED
-        return Price(_fields(fields), zero, zero, off_top=True, nothing=True)
-    fields[PriceField.KIND] = PriceKind.COST
-    ratio = zero if rule.rule == "booked" else _number(rule)
-    if rule.rule == "cost_over_mean":
-        mean = policy.at("overall_mean", where.day, **at)
-        m = policy.settings.method
-        unit = _unit(policy, where.day, at)
+    def _family_factor(self, where: Where) -> Fraction:
+        if not where.family:
+            return Fraction(1)
+        return self.policy.at("family_factor", where.day, **where.selectors)
+
+    def _by_rule(self, rule: StatusPay, where: Where) -> Price:
+        """Price a case by the rule of its status."""
+        m = self.policy.settings.method
+        if rule.rule in ("zero", "booked"):
+            return outright(booked=rule.rule == "booked")
+        number = _number(rule)
+        if rule.rule == "weight":
+            factor = self.factors.plain(where) if rule.coefficient else Fraction(1)
+            claim = round_half_up(number * factor * self._unit(where))
+            _refuse_too_large(claim)
+            return Price(claim, 0, fixed(claim), number, factor)
+        ratio = number
+        if rule.rule == "cost_over_mean":
+            ratio = number * self.cost_over_mean(where)
+        off_top = rule.rule == "cost" and m.shares
+        segment = by_cost(ratio)
+        return Price(0, 0, segment, Fraction(0), Fraction(1), off_top=off_top, by_cost=True)
+
+    def cost_over_mean(self, where: Where) -> Fraction:
+        """Return the claim per fen of cost of a case that is paid by cost ÷ overall mean."""
+        m = self.policy.settings.method
+        unit = self._unit(where)
         if m.kind == "point" and m.score_of_mean:
             unit = unit * m.score_of_mean / m.points_per_weight
-        ratio = ratio * unit / mean
-    fields[PriceField.NUM], fields[PriceField.DEN] = ratio.numerator, ratio.denominator
-    off_top = rule.rule == "booked" or (rule.rule == "cost" and shared)
-    booked = rule.rule == "booked"
-    return Price(_fields(fields), zero, Fraction(1), off_top=off_top, booked=booked)
+        return unit / self.policy.at("overall_mean", where.day, **where.selectors)
+
+    def _unit(self, where: Where, row: WeightRow | None = None) -> Fraction:
+        """Return the claim of weight 1: fen of the base rate, or units of score."""
+        m = self.policy.settings.method
+        if m.kind == "rate":
+            return self.policy.at("base_rate", where.day, **selectors(self.policy, where, row))
+        return Fraction(m.points_per_weight * 10**m.score_decimals)
+
+    def _benchmark(
+        self, row: WeightRow, worth: Fraction, factor: Fraction, where: Where, subtype: Subtype
+    ) -> int:
+        b = self.policy.settings.benchmark
+        if b is None or b.kind == "none":
+            return 0
+        if b.kind == "standard":
+            at = selectors(self.policy, where, row)
+            return round_half_up(worth * factor * self.policy.at("base_rate", where.day, **at))
+        if b.kind == "score":
+            name = f"point_value_{'last' if b.point_value == 'last' else 'budget'}"
+            value = self.policy.at(name, where.day, **selectors(self.policy, where, row))
+            return round_half_up(worth * self.policy.settings.method.points_per_weight * value)
+        if subtype.mean_fen is not None:
+            return subtype.mean_fen
+        mean = row.mean_fen
+        if b.kind != "mean":
+            assert self.means is not None
+            mean = self.means.at(row.group, where.level, where.class_)
+        return round_half_up(mean * subtype.coefficient) if mean is not None else 0
+
+
+def selectors(policy: Policy, where: Where, row: WeightRow | None) -> dict[str, str]:
+    """Return selectors for a group; those of a basic group are of one level everywhere."""
+    if row is None:
+        return where.selectors
+    at = {**where.selectors, "group": row.group}
+    basic = policy.settings.basic if row.basic else None
+    return {**at, "level": basic.level} if basic and basic.level is not None else at
+
+
+def outright(*, booked: bool) -> Price:
+    """Return the price of a case that owes what was booked, or nothing."""
+    nothing = Fraction(0)
+    return Price(
+        0,
+        0,
+        fixed(0),
+        nothing,
+        Fraction(1) if booked else nothing,
+        off_top=True,
+        booked=booked,
+        nothing=not booked,
+    )
 
 
 def _number(rule: StatusPay) -> Fraction:
@@ -219,123 +318,22 @@ def _number(rule: StatusPay) -> Fraction:
     return Fraction(rule.value)
 
 
-def _unit(policy: Policy, day: date, at: Mapping[str, str]) -> Fraction:
-    """Return the claim of weight 1: fen of the base rate, or units of score."""
-    m = policy.settings.method
-    if m.kind == "rate":
-        return policy.at("base_rate", day, **at)
-    return Fraction(m.points_per_weight * 10**m.score_decimals)
-
-
-def _claim(policy: Policy, weight: Fraction, day: date, at: Mapping[str, str]) -> int:
-    return round_half_up(weight * _unit(policy, day, at))
-
-
-def _benchmark(
-    policy: Policy,
-    row: WeightRow,
-    weight: Fraction,
-    factor: Fraction,
-    day: date,
-    at: Mapping[str, str],
-    subtype: Subtype,
-) -> int:
-    b = policy.settings.benchmark
-    if b is None or b.kind == "none":
-        return 0
-    if b.kind == "mean":
-        if subtype.mean_fen is not None:
-            return subtype.mean_fen
-        mean = row.mean_fen
-        return round_half_up(mean * subtype.coefficient) if mean is not None else 0
-    return round_half_up(weight * factor * policy.at("base_rate", day, **at))
-
-
-def _edge(edges: list[Edge], where: Where, weight: Fraction) -> Edge | None:
-    found = [e for e in edges if e.fits(where.day, where.level, weight)]
-    if len({(e.level is not None, e.from_) for e in found}) < len(found):
+def _tier(edges: list[Edge], where: Where, weight: Fraction, points: Fraction) -> Edge | None:
+    """Choose the tier of a band: one that names level or class before one for all, then the latest."""
+    found = [e for e in edges if e.fits(where.day, where.level, where.class_, weight, points)]
+    rank = {id(e): ((e.level is not None) + (e.class_ is not None), e.from_) for e in found}
+    if len(set(rank.values())) < len(found):
         message = f"two tiers fit weight {float(weight)} in {where.level} on {where.day}"
-        raise PolicyError(message, parameter="high, low")
-    return max(found, key=lambda e: (e.level is not None, e.from_)) if found else None
+        raise PolicyError(message, parameter="low, high, extreme")
+    return max(found, key=lambda e: rank[id(e)], default=None)
 
 
-def _scaled(number: object) -> int:
-    scaled = Fraction(str(number)) * EDGE_SCALE
-    if scaled.denominator != 1 or not 0 <= scaled <= 100 * EDGE_SCALE:
-        message = f"{number} is not between 0 and 100 with at most four decimals"
-        raise PolicyError(message, parameter="high, low")
-    return int(scaled)
-
-
-def _fields(fields: Mapping[PriceField, int]) -> tuple[int, ...]:
-    claim = max(fields[f] for f in (PriceField.BASE, PriceField.LOW_BASE, PriceField.HIGH_BASE))
-    if claim > MOST_CLAIM or fields[PriceField.BENCHMARK] > MOST_BENCHMARK_FEN:
+def _refuse_too_large(full: int, bare: int = 0, mean: int = 0) -> None:
+    if max(full, bare) > MOST_CLAIM or mean > MOST_BENCHMARK_FEN:
         raise PolicyError("a standard or benchmark above 200,000,000 yuan: check units and weights")
-    if fields[PriceField.DEN] == 0:
-        return (*(int(fields[f]) for f in PriceField if f != PriceField.DEN), 1)
-    if fields[PriceField.DEN] >= 2**61 or fields[PriceField.NUM] >= 2**62:
-        raise PolicyError("a cost rule has too many decimals", parameter="status_pay")
-    return tuple(int(fields[f]) for f in PriceField)
 
 
 def round_half_up(x: Fraction) -> int:
     """Round to a whole number, half away from zero (四舍五入)."""
     whole = (2 * abs(x.numerator) + x.denominator) // (2 * x.denominator)
     return whole if x >= 0 else -whole
-
-
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """The payment standard (支付标准) of a group: `exact` in yuan, nothing rounded."""
-
-    group: str
-    pay_as: str
-    weight: Fraction
-    rate: Fraction
-    coefficient: Fraction
-
-    @property
-    def exact(self) -> Fraction:
-        """Weight × rate × coefficient, yuan."""
-        return self.weight * self.rate * self.coefficient / 100
-
-    def rounded(self, decimals: int) -> str:
-        """Write the standard in yuan with so many decimals, rounded half up."""
-        units = round_half_up(self.exact * 10**decimals)
-        text = str(units).rjust(decimals + 1, "0")
-        return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
-
-    def edge(self, multiple: Fraction) -> Fraction:
-        """Return the cost in yuan at a multiple of the standard."""
-        return self.exact * multiple
-
-
-def standard(
-    policy: Policy,
-    group: str,
-    *,
-    level: str = "",
-    insurance: str = "",
-    hospital: str = "",
-    pool: str = "",
-    on: date,
-    note: str = "",
-) -> Standard | None:
-    """Return what a group is worth under a rate policy; None if it has no weight.
-
-    Parameters
-    ----------
-    group : a group of the weight table, also ``0000``. note : the id of a `pay_as` note.
-
-    Raises
-    ------
-    PolicyError : a parameter is not in force on the day, or the policy has no rate.
-    """
-    paid = pay_group(policy, on, "grouped", group, note)
-    if paid.row is None or paid.row.weight is None:
-        return None
-    at = {"level": level, "insurance": insurance, "hospital": hospital, "pool": pool}
-    at = {k: v for k, v in {**at, "group": paid.row.group}.items() if v}
-    factor, at = _coefficient(policy, paid.row, on, at)
-    rate = policy.at("base_rate", on, **at)
-    return Standard(group, paid.name, paid.row.weight * paid.share, rate, factor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,15 +13,28 @@ import pyarrow as pa
 
 from grouper._grouping import GroupedBatch, group
 from grouper._settlement import Settlement, settle
-from grouper._tables_in import read_hospitals
+from grouper._tables_in import read_hospitals, read_ledger
+from grouper._writing import MANIFEST
 from grouper.errors import ConservationError
 from grouper.io import content_hash, read_cases, write_run
 from grouper.tables import load_scheme
 
 Step: TypeAlias = Callable[[str, Callable[[], Any]], Any]
 
-KEYS = {"cases": "case_id", "hospitals": "hospital_id", "pools": "pool_id", "ledger": "entry_id"}
+KEYS = {
+    "cases": "case_id",
+    "hospitals": "hospital_id",
+    "pools": "pool_id",
+    "ledger": "entry_id",
+    "months": "pool_id",
+    "payments": "hospital_id",
+    "coefficients": "hospital_id",
+    "candidates": "case_id",
+}
 """The tables of a run and the column that orders each for its content hash."""
+
+ALWAYS = ("cases", "hospitals", "pools", "ledger")
+"""Tables that a run folder has even where they are empty."""
 
 
 def quiet(_: str, work: Callable[[], Any]) -> Any:
@@ -65,42 +79,69 @@ def group_files(
     }
 
 
+@dataclass(frozen=True)
+class Order:
+    """What settling takes besides the cases: policy, hospitals, ledger, earlier runs, period."""
+
+    policy: str
+    hospitals: str | None = None
+    ledger: str | None = None
+    prior: Sequence[str] = ()
+    period: str | None = None
+    threads: int | None = None
+
+
 def pay(
     grouped: GroupedBatch | pa.Table,
-    policy: str,
-    hospitals: str | None,
+    order: Order,
     output: str | Path,
     facts: Mapping[str, Any],
-    threads: int | None = None,
     step: Step = quiet,
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Pay grouped cases and write the run folder; return the facts about the money."""
-    listed = read_hospitals(hospitals) if hospitals else None
+    listed = read_hospitals(order.hospitals) if order.hospitals else None
+    ledger = read_ledger(order.ledger) if order.ledger else None
     paid: Settlement = step(
-        "paying", lambda: settle(grouped, policy, hospitals=listed, threads=threads)
+        "paying",
+        lambda: settle(
+            grouped,
+            order.policy,
+            hospitals=listed,
+            ledger=ledger,
+            prior=order.prior or None,
+            period=order.period,
+            threads=order.threads,
+        ),
     )
-    outputs = {
-        "cases": paid.cases(),
-        "hospitals": paid.hospitals(),
-        "pools": paid.pools(),
-        "ledger": paid.entries(),
-    }
+    outputs = {n: t for n, t in paid.tables().items() if t.num_rows or n in ALWAYS}
+    others = [p for p in (order.hospitals, order.ledger) if p]
     manifest = {
         **facts,
         **paid.manifest(),
+        "also_read": [
+            *(about_file(Path(p)) for p in others),
+            *(about_file(Path(p) / MANIFEST) | {"name": Path(p).name} for p in order.prior),
+        ],
         "outputs": {n: content_hash(t, key=KEYS[n]) for n, t in outputs.items()},
         "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
     }
     step("writing", lambda: write_run(output, outputs, manifest, overwrite=overwrite))
     return {
-        "proof": manifest["proof"],
+        "run": {k: v for k, v in manifest["run"].items() if k in ("kind", "period", "status")},
+        "proof": [{k: v for k, v in p.items() if k in PRINTED} for p in manifest["proof"]],
         "bands": manifest["settled"]["bands"],
         "paid_by_rule": manifest["settled"]["paid_by_rule"],
         "stand_ins": manifest["settled"]["stand_ins"],
         "output": str(output),
     }
+
+
+PRINTED = (
+    *("pool_id", "period", "line", "fund_fen", "pay_fen", "balance_fen", "undistributed_fen"),
+    "identity",
+)
 
 
 def about_file(path: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """settle: groups → money, exact to the fen.
 
-Order of work: bring the rows together with hospitals, pools and days; price each distinct key
-(`_pricing`); claims per case (kernel); close pool by pool (`_closing`); wrap with the proof.
+Order of work: bring the rows together with hospitals and days (`_ledger_rows`); claims per case
+(`_claims`); funds (`_funds`); months, frozen or settled (`_months`); close each fund (`_closing`) and
+clear it (`_clearing`); wrap with the proof. One way through for a plain settlement, a month and a year: they
+differ in which cases and units are looked at.
 """
 
 from __future__ import annotations
@@ -18,60 +20,88 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _chunks
-from grouper._arrow import decimals, labels
-from grouper._closing import Closed, Closing, Unit
-from grouper._grouping import RESULT, GroupedBatch
-from grouper._ledger_rows import Rows, read_rows
-from grouper._pricing import PLAIN, PayGroup, Price, Subtype, Where, pay_group, price
-from grouper.errors import ConservationError, SettlementError
-from grouper.kernels import payment
-from grouper.tables._policy import Policy, Value, load_policy
-from grouper.tables._types import I32, I64, Band, PriceField, PriceKind
-
-EPOCH = 719_163
-
-ENTRIES = pa.schema(
-    [
-        ("entry_id", pa.string()),
-        ("kind", pa.string()),
-        ("pool_id", pa.string()),
-        ("hospital_id", pa.string()),
-        ("case_id", pa.string()),
-        ("settlement_month", pa.string()),
-        ("amount_fen", pa.int64()),
-        ("reason", pa.string()),
-        ("reference", pa.string()),
-    ]
+from grouper._accounts import accounts
+from grouper._arrow import text_array
+from grouper._calendar import deadlines
+from grouper._candidates import candidates
+from grouper._claims import (
+    EPOCH,
+    Claimed,
+    Decision,
+    day_of,
+    decided,
+    decided_claim,
+    find_claims,
 )
-"""Columns of the ledger; entries are only ever added."""
+from grouper._clearing import Cleared, Inputs, clear
+from grouper._closing import Closed, Closing, PointValue
+from grouper._differences import find_differences
+from grouper._funds import FUND, Unit, find_units, fund_parameter, last_day, months_of, pools_of
+from grouper._grouping import GroupedBatch
+from grouper._ledger import DECISIONS, ENTRIES, Entry, in_order, place_pools, read_entries, to_table
+from grouper._ledger_rows import Rows, read_rows
+from grouper._months import Months, settle_months, value_for
+from grouper._pricing import round_half_up
+from grouper._prior import Prior, read_prior
+from grouper._results import (
+    case_table,
+    counts_of_bands,
+    counts_of_rules,
+    hospital_table,
+    month_table,
+    payment_table,
+    pool_table,
+    sums_agree,
+)
+from grouper.errors import ConservationError, SettlementError
+from grouper.tables._policy import Policy, load_policy
+from grouper.tables._types import I64
+
+__all__ = ["ENTRIES", "Settlement", "settle"]
 
 
 @dataclass(frozen=True, eq=False)
 class Settlement:
     """What the fund owes (结算): per case, hospital and pool, with its proof of conservation."""
 
-    _cases: pa.Table
-    _hospitals: pa.Table
-    _pools: pa.Table
-    _entries: pa.Table
+    _tables: Mapping[str, pa.Table]
     _manifest: Mapping[str, Any] = field(repr=False)
 
     def cases(self) -> pa.Table:
         """Return one row a case, in the order of the input."""
-        return self._cases
+        return self._tables["cases"]
 
     def hospitals(self) -> pa.Table:
-        """Return one row a hospital, pool and fund period."""
-        return self._hospitals
+        """Return one row a hospital, pool, period and line."""
+        return self._tables["hospitals"]
 
     def pools(self) -> pa.Table:
-        """Return one row a pool and fund period; each closes to the fen."""
-        return self._pools
+        """Return one row a pool, period and line; each closes to the fen."""
+        return self._tables["pools"]
 
     def entries(self) -> pa.Table:
-        """Return the ledger of entries (see `ENTRIES`)."""
-        return self._entries
+        """Return the ledger: the entries that were given, then those that this run writes."""
+        return self._tables["ledger"]
+
+    def months(self) -> pa.Table:
+        """Return one row a pool and month, with its point value; empty without [year]."""
+        return self._tables["months"]
+
+    def payments(self) -> pa.Table:
+        """Return one row a hospital, pool, line and month; empty without [year]."""
+        return self._tables["payments"]
+
+    def coefficients(self) -> pa.Table:
+        """Return how each hospital coefficient came about."""
+        return self._tables["coefficients"]
+
+    def candidates(self) -> pa.Table:
+        """Return the ranked candidates for special cases; empty without [special_cases]."""
+        return self._tables["candidates"]
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Return every table by the name that it has in a run folder."""
+        return dict(self._tables)
 
     def manifest(self) -> dict[str, Any]:
         """Return policy, parameters with source, counts and the proof."""
@@ -85,6 +115,7 @@ def settle(
     hospitals: pa.Table | None = None,
     ledger: pa.Table | None = None,
     prior: Any = None,
+    period: str | None = None,
     threads: int | None = None,
 ) -> Settlement:
     """Pay grouped cases under a policy (结算).
@@ -93,146 +124,113 @@ def settle(
     ----------
     grouped : a `GroupedBatch`, or its table with the carried case columns.
     policy : a `Policy`, the id of a shipped one, or a path.
-    hospitals : hospital_id, hospital_level, valid_from, valid_to; dated. Where it says nothing the
-        level is that of the case.
-    ledger, prior : entries and earlier runs of the year; this form takes none.
+    hospitals : hospital_id, hospital_level, hospital_class, hospital_area, valid_from, valid_to; dated.
+        Where it says nothing, the case's own columns hold.
+    ledger : decisions, deductions, prepayments, assessments …, see `ENTRIES` and docs/policy.md.
+    prior : run folders: published months of the year, and last year's runs for their means.
+    period : a month such as "2025-03", or a year or fund period to clear. Left out, all there is;
+        a policy with [year] then settles every month on the way.
 
     Raises
     ------
     PolicyError : a parameter is missing or not in force. CaseSchemaError : columns are missing.
-    SettlementError : cases that the policy cannot pay; says which and what to add.
+    SettlementError : cases or entries that the policy cannot pay; says which and what to add.
     """
-    if ledger is not None or prior is not None:
-        raise SettlementError("ledger and prior belong to the settlement of a year: not taken yet")
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
+    span = _span(policy, period)
+    earlier, given = read_prior(prior), read_entries(ledger)
     counts: Counter[str] = Counter()
-    rows = read_rows(grouped, policy, hospitals, counts)
-    pool, units = _units(rows, policy)
-    keys = _price_keys(rows, policy, pool)
-    n = len(rows)
-    claim, ratio, band = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int8)
-    fields = np.array([p.fields for p in keys.prices] or [(0,) * len(PriceField)], np.int64)
-    _chunks.run(
-        lambda a, b: payment.price(keys.index, rows.used, fields, claim, band, ratio, a, b),
-        n,
-        threads,
-    )
-    _refuse_costless(rows, keys)
+    rows = _rows_of(grouped, policy, hospitals, span, counts)
     _refuse_edition(rows, policy)
-    closing = Closing(policy, rows, claim, keys.index, keys.prices)
-    closed = [closing.close(u) for u in units]
-    priced = _Priced(policy, rows, units, pool, keys, claim, ratio, band, closing)
-    hospital_rows = priced.hospitals(closed)
-    _prove(closed, hospital_rows)
-    return Settlement(
-        _cases=priced.cases(),
-        _hospitals=hospital_rows,
-        _pools=priced.pools(closed),
-        _entries=_entries(closed),
-        _manifest=_manifest(policy, rows, closed, counts, priced),
-    )
-
-
-# ------------------------------------------------------------------------------- pools and prices
-
-
-def _units(rows: Rows, policy: Policy) -> tuple[I32, list[Unit]]:
-    """Put each case into a pool by its insurance, and each pool's cases into fund periods."""
-    pools = policy.settings.pool
-    rest = next((k for k, p in enumerate(pools) if not p.insurance), -1)
-    of = {i: k for k, p in enumerate(pools) for i in p.insurance}
-    place = np.array([of.get(i, rest) for i in rows.insurance.distinct], np.int32)
-    used = np.unique(rows.insurance.index)
-    if lost := [rows.insurance.distinct[i] for i in used if place[i] < 0]:
-        raise SettlementError(f"insurance {', '.join(lost)} is in no pool of policy {policy.id}")
-    pool = place[rows.insurance.index].astype(np.int32)
-    width = int(rows.day.max(initial=0)) + 1
-    mixed = pool[rows.order].astype(np.int64) * width + rows.day[rows.order]
-    distinct, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-    number: dict[tuple[str, date, date | None], int] = {}
-    units: list[tuple[str, Value, int]] = []
-    unit_of = np.zeros(len(distinct), np.int32)
-    for k, f in enumerate(first):
-        row = rows.order[f]
-        name, day = pools[pool[row]].id, _date(rows.day[row])
-        fund = policy.value("fund", day, pool=name)
-        at = number.setdefault((name, fund.from_, fund.to), len(number))
-        unit_of[k] = at
-        if at == len(units):
-            units.append((name, fund, int(policy.at("fund", day, pool=name))))
-    each = unit_of[inverse]
-    with_cases = [
-        Unit(name, fund, fen, np.ascontiguousarray(rows.order[each == k]))
-        for k, (name, fund, fen) in enumerate(units)
-    ]
-    return pool, [*with_cases, *_idle(rows, policy, {*number})]
-
-
-def _idle(rows: Rows, policy: Policy, seen: set[tuple[str, date, date | None]]) -> list[Unit]:
-    """Name the funds of the period that no case draws on: their money is not lost from sight."""
-    if not len(rows):
-        return []
-    first, last = _date(rows.day.min()), _date(rows.day.max())
-    found = []
-    for pool in policy.settings.pool:
-        for v in policy.settings.param["fund"].values:
-            overlaps = v.from_ <= last and (v.to is None or first <= v.to)
-            if v.pool in (None, pool.id) and overlaps and (pool.id, v.from_, v.to) not in seen:
-                day = max(v.from_, first)
-                if policy.value("fund", day, pool=pool.id) is v:
-                    fen = int(policy.at("fund", day, pool=pool.id))
-                    found.append(Unit(pool.id, v, fen, np.zeros(0, np.int64)))
-    return found
+    claimed = find_claims(rows, policy, earlier.last_year, threads)
+    units = find_units(claimed, lambda r: Closing(claimed).owed_at_price(r, r))
+    entries = place_pools(given, pools_of(units))
+    decisions = _decisions(rows, entries, counts, strict=not span.is_month)
+    run = _Run(policy, claimed, units, entries, decisions, earlier, span, counts)
+    return run.month() if span.is_month else run.clearing()
 
 
 @dataclass(frozen=True)
-class _Keys:
-    """Distinct prices; `index` gives each case its own."""
+class _Span:
+    """The days a run looks at; all of them if `first` is None."""
 
-    index: I32
-    groups: list[PayGroup]
-    prices: list[Price]
-    first: I64
-
-
-def _price_keys(rows: Rows, policy: Policy, pool: I32) -> _Keys:
-    """Find the distinct (status, group, note, subtype, level, insurance, pool, period, hospital)."""
-    narrowed = any(v.hospital for p in policy.settings.param.values() for v in p.values)
-    breaks = np.array([d.toordinal() - EPOCH for d in policy.breaks], np.int64)
-    parts: list[tuple[Any, int]] = [
-        (rows.status.index, len(rows.status.distinct)),
-        (rows.group.index, len(rows.group.distinct)),
-        (rows.note.index, len(rows.note.distinct)),
-        (rows.subtype.index, len(rows.subtype.distinct)),
-        (rows.level.index, len(rows.level.distinct)),
-        (rows.insurance.index, len(rows.insurance.distinct)),
-        (pool, len(policy.settings.pool)),
-        (np.searchsorted(breaks, rows.day, side="right"), len(breaks) + 1),
-        (rows.hospital.index if narrowed else 0 * pool, len(rows.hospital.distinct)),
-    ]
-    mixed = np.zeros(len(rows), np.int64)
-    for index, size in parts:
-        mixed = mixed * size + index
-    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-    groups, prices = [], []
-    for row in first:
-        day = _date(rows.day[row])
-        group = pay_group(policy, day, rows.status[row], rows.group[row], rows.note[row])
-        where = Where(
-            day,
-            rows.level[row],
-            rows.insurance[row],
-            rows.hospital[row],
-            policy.settings.pool[pool[row]].id,
-        )
-        groups.append(group)
-        prices.append(price(policy, group, where, _subtype(rows.subtype[row])))
-    return _Keys(inverse.astype(np.int32), groups, prices, first)
+    name: str | None
+    is_month: bool
+    first: date | None = None
+    last: date | None = None
 
 
-def _subtype(text: str) -> Subtype:
-    coefficient, _, mean = text.partition(" ")
-    return Subtype(Fraction(coefficient), int(mean) if mean else None) if coefficient else PLAIN
+def _span(policy: Policy, period: str | None) -> _Span:
+    """Read the period of a run.
+
+    Raises
+    ------
+    SettlementError : it is neither a month nor a period of a fund, or a month without [year].
+    """
+    if period is None:
+        return _Span(None, is_month=False)
+    values = policy.settings.param[fund_parameter(policy)].all_values
+    ends = sorted({(v.from_, v.to) for v in values if v.to is not None})
+    try:
+        if len(period) == 7:
+            first, last = date.fromisoformat(f"{period}-01"), last_day(period)
+            if policy.settings.year is None:
+                raise SettlementError(f"policy {policy.id} has no [year], so it settles no months")
+            if any(a <= first and last <= b for a, b in ends):
+                return _Span(period, is_month=True, first=first, last=last)
+        else:
+            inside = [(a, b) for a, b in ends if period in (f"{a}/{b}", f"{a:%Y}")]
+            if (inside and all(f"{b:%Y}" == period for _, b in inside)) or len(inside) == 1:
+                return _Span(period, False, min(a for a, _ in inside), max(b for _, b in inside))
+    except ValueError:
+        pass
+    known = ", ".join(dict.fromkeys(f"{a}/{b}" for a, b in ends))
+    raise SettlementError(f"period {period!r} is no month or year of a fund; funds: {known}")
+
+
+def _rows_of(
+    grouped: GroupedBatch | pa.Table,
+    policy: Policy,
+    hospitals: pa.Table | None,
+    span: _Span,
+    counts: Counter[str],
+) -> Rows:
+    """Read the rows that a run looks at: those of its period, a month's earlier ones too."""
+    rows = read_rows(grouped, policy, hospitals, counts)
+    if span.first is None or span.last is None:
+        return rows
+    inside = rows.fund_day <= span.last.toordinal() - EPOCH
+    if not span.is_month:
+        inside &= rows.fund_day >= span.first.toordinal() - EPOCH
+    if inside.all():
+        return rows
+    left_out = int((~inside).sum())
+    counts.clear()
+    table = rows.table.filter(pa.array(inside))
+    rows = read_rows(table, policy, hospitals, counts)
+    counts[f"settlement_date: outside {span.name}, left out"] += left_out
+    return rows
+
+
+def _decisions(
+    rows: Rows, entries: Sequence[Entry], counts: Counter[str], *, strict: bool
+) -> list[Decision]:
+    """Bring decisions together with their cases."""
+    wanted = in_order(e for e in entries if e.kind in DECISIONS)
+    if not wanted:
+        return []
+    ids = text_array(rows.table["case_id"])
+    place = pc.index_in(pa.array([e.case for e in wanted], pa.string()), value_set=ids)
+    found = []
+    for e, row in zip(wanted, place.to_pylist(), strict=True):
+        if row is None and strict:
+            raise SettlementError(f"ledger entry {e.entry_id!r}: no case {e.case!r} in the file")
+        if row is None:
+            counts["ledger: decisions on cases that are not in the file"] += 1
+            continue
+        value = e.value if e.value is not None else 0
+        found.append(Decision(row, e.entry_id, e.outcome, Fraction(value), e.entered_on))
+    return found
 
 
 def _refuse_edition(rows: Rows, policy: Policy) -> None:
@@ -248,290 +246,368 @@ def _refuse_edition(rows: Rows, policy: Policy) -> None:
         )
 
 
-def _refuse_costless(rows: Rows, keys: _Keys) -> None:
-    """Refuse cases that are to be paid by their cost and have none."""
-    by_cost = [p.fields[PriceField.KIND] == PriceKind.COST and not p.booked for p in keys.prices]
-    lost = np.flatnonzero(np.array(by_cost, np.bool_)[keys.index] & (rows.cost < 0))
-    if len(lost):
-        name = keys.groups[keys.index[lost[0]]].name
-        raise SettlementError(
-            f"{len(lost)} cases without total_cost are to be paid by cost ({name}); give the cost, "
-            "or another rule under [status_pay]"
-        )
-
-
-# ------------------------------------------------------------------------------------------ results
+# --------------------------------------------------------------------------------------- the run
 
 
 @dataclass(frozen=True)
-class _Priced:
-    """Everything known per case, ready to be laid out as tables."""
+class _Run:
+    """One settlement with everything it needs."""
 
     policy: Policy
-    rows: Rows
+    claimed: Claimed
     units: Sequence[Unit]
-    pool: I32
-    keys: _Keys
-    claim: I64
-    ratio: I64
-    band: Any
-    closing: Closing
+    entries: Sequence[Entry]
+    decisions: Sequence[Decision]
+    prior: Prior
+    span: _Span
+    counts: Counter[str]
 
-    def cases(self) -> pa.Table:
-        """Lay out one row a case: the group columns, then every step of the price."""
-        r, k = self.rows, self.keys
-        names = [p.id for p in self.policy.settings.pool]
-        weights = [p.weight for p in k.prices]
-        factors = [p.coefficient for p in k.prices]
-        kept = [c for c in RESULT.names if c in r.table.schema.names and c != "aux_factor"]
-        table = r.table.select(kept)
-        columns: dict[str, Any] = {
-            "hospital_id": labels(r.hospital.index, r.hospital.distinct),
-            "insurance": labels(r.insurance.index, r.insurance.distinct),
-            "pool_id": labels(self.pool, names),
-            "settlement_month": _months(r.day),
-            "family": labels(np.zeros(len(r), np.int32), ["ordinary"]),
-            "pay_as": labels(k.index, [g.name for g in k.groups]),
-            "weight_or_score": _decimals(weights, k.index),
-            "total_cost_fen": pa.array(r.cost, mask=r.cost < 0),
-            "carve_out_fen": pa.array(r.carve_out),
-            "unreasonable_fen": pa.array(r.unreasonable),
-            "benchmark_fen": self._benchmark(),
-            "ratio": decimals(self.ratio, 4, self.ratio < 0),
-            "band": self._bands(),
-            "hospital_factor": _decimals(factors, k.index),
-            "aux_factor": _decimals([p.subtype for p in k.prices], k.index),
-            "special_factor": decimals(np.full(len(r), 1, np.int64), 0, None),
-            "final_score": self._score(),
-            "standard_fen": pa.array(self.closing.standard),
-            "booked_fund_fen": pa.array(r.booked),
-            "other_payers_fen": pa.array(r.others),
-            "patient_fen": pa.array(r.patient),
-            "fund_form": labels(
-                np.zeros(len(r), np.int32), [self.policy.settings.method.fund_form]
-            ),
-            "pay_fen": pa.array(self.closing.pay),
-        }
-        for name, column in columns.items():
-            table = table.append_column(name, column)
-        return table
+    # ------------------------------------------------------------------------------ a month
 
-    def _benchmark(self) -> pa.Array:
-        mean = np.array([p.fields[PriceField.BENCHMARK] for p in self.keys.prices] or [0], np.int64)
-        each = mean[self.keys.index]
-        return pa.array(each, mask=each == 0)
-
-    def _bands(self) -> pa.Array:
-        return labels(self.band.astype(np.int32) - 1, [b.name.lower() for b in Band if b])
-
-    def _score(self) -> pa.Array:
-        """Return the claim: a score under points (none off the top), yuan under a rate."""
-        m = self.policy.settings.method
-        if m.kind == "rate":
-            return decimals(self.claim, 2)
-        return decimals(self.claim, m.score_decimals, self.closing.off_top)
-
-    def band_counts(self) -> dict[str, int]:
-        """Count cases by band."""
-        found = np.bincount(self.band, minlength=len(Band))
-        return {b.name.lower(): int(found[b]) for b in Band}
-
-    def rule_counts(self) -> dict[str, int]:
-        """Count the cases that are paid by a rule of [status_pay], not by a weight."""
-        found = Counter[str]()
-        for group, n in zip(self.keys.groups, np.bincount(self.keys.index).tolist(), strict=False):
-            if group.rule is not None:
-                found[group.name.removeprefix("status:")] += n
-        return dict(sorted(found.items()))
-
-    def hospitals(self, closed: Sequence[Closed]) -> pa.Table:
-        """Lay out one row a hospital and fund period."""
-        r, size = self.rows, len(self.rows.hospital.distinct)
-        part = np.full(len(r), -1, np.int32)
-        for k, unit in enumerate(self.units):
-            part[unit.rows] = k * size + r.hospital.index[unit.rows]
-        amounts = {
-            "cases": np.ones(len(r), np.int64),
-            "claims": np.where(self.closing.off_top, 0, self.claim),
-            "cost_fen": np.maximum(r.cost, 0),
-            "booked_fund_fen": r.booked,
-            "patient_fen": r.patient,
-            "standard_fen": self.closing.standard,
-            "pay_fen": self.closing.pay,
-        }
-        sums = {}
-        for name, values in amounts.items():
-            sums[name] = np.zeros(size * len(self.units), np.int64)
-            payment.add_up(part, np.ascontiguousarray(values), sums[name])
-        ids = r.hospital.distinct
-        used = [int(p) for p in np.flatnonzero(sums["cases"])]
-        used.sort(key=lambda p: (p // size, ids[p % size].encode()))
-        columns: dict[str, Any] = {
-            "hospital_id": pa.array([ids[p % size] for p in used], pa.string()),
-            "pool_id": pa.array([self.units[p // size].pool for p in used], pa.string()),
-            "period": pa.array([self.units[p // size].period for p in used], pa.string()),
-        }
-        for name in amounts:
-            columns[name] = pa.array(sums[name][used])
-        entries = [closed[p // size].floors.get(ids[p % size], 0) for p in used]
-        columns["entries_fen"] = pa.array(entries, pa.int64())
-        columns["payable_fen"] = pc.add(columns["pay_fen"], columns["entries_fen"])
-        return pa.table(columns)
-
-    def pools(self, closed: Sequence[Closed]) -> pa.Table:
-        """Lay out one row a pool and fund period, with every term of its identity."""
-        r = self.rows
-        columns: dict[str, list[Any]] = {}
-        for c in closed:
-            value = c.point_value
-            row = {
-                "pool_id": c.unit.pool,
-                "period": c.unit.period,
-                "fund_form": self.policy.settings.method.fund_form,
-                "cases": len(c.unit.rows),
-                "claims": c.claims,
-                "cost_fen": int(np.maximum(r.cost[c.unit.rows], 0).sum()),
-                "booked_fund_fen": int(r.booked[c.unit.rows].sum()),
-                "patient_fen": int(r.patient[c.unit.rows].sum()),
-                "fund_fen": c.unit.fund_fen,
-                "off_top_fen": c.off_top,
-                "shared_fen": c.shared,
-                "point_value": self._value_text(value),
-                "pay_fen": c.pay,
-                "balance_fen": c.balance,
-                "undistributed_fen": c.undistributed,
-                "entries_fen": sum(c.floors.values()),
-                "payable_fen": c.pay + sum(c.floors.values()),
+    def month(self) -> Settlement:
+        """Settle one month; published months before it only owe differences."""
+        month = self.span.name
+        assert month is not None
+        assert self.span.last is not None
+        numbers = _month_numbers(self.claimed.rows)
+        self._refuse_open_months(month, numbers)
+        known = decided(self.claimed, self.decisions, self.span.last)
+        differences = find_differences(known, self.prior, numbers, month)
+        amounts = [e for e in self.entries if e.kind not in DECISIONS]
+        months = settle_months(
+            self.claimed,
+            self.decisions,
+            self.units,
+            [*amounts, *differences],
+            self.prior,
+            only=month,
+        )
+        assert months.closing is not None
+        paid = {(r["hospital_id"], r["pool_id"], r["line"]): r["paid_fen"] for r in months.payments}
+        cleared = []
+        for closed in months.closed:
+            unit = closed.unit
+            of_unit = {
+                h: fen for (h, pool, x), fen in paid.items() if (pool, x) == (unit.pool, unit.line)
             }
-            for name, x in row.items():
-                columns.setdefault(name, []).append(x)
-        return pa.table(columns, schema=_POOLS) if columns else _POOLS.empty_table()
+            inputs = Inputs(self.policy, (), {}, of_unit, {}, is_year=False)
+            cleared.append(clear(closed, accounts(months.closing, closed), inputs))
+        mine = [r for r in months.payments if r["month"] == month]
+        here = np.flatnonzero(numbers == numbers.dtype.type(_number(month)))
+        tables = {
+            **self._tables(months.closing, cleared, here),
+            "months": month_table([r for r in months.months if r["month"] == month]),
+            "payments": payment_table(mine),
+            "ledger": to_table([*self.entries, *differences, *months.entries]),
+        }
+        return self._wrap(tables, cleared, "month", [month])
 
-    def _value_text(self, value: Fraction | None) -> str | None:
-        """Write the point value in yuan per point (or per published yuan) with six decimals."""
-        if value is None:
-            return None
-        m = self.policy.settings.method
-        per = Fraction(10**m.score_decimals, 100) if m.kind == "point" else Fraction(1)
-        units = (value * per * 10**6 + Fraction(1, 2)).__floor__()
-        return f"{units // 10**6}.{units % 10**6:06d}"
+    def _refuse_open_months(self, month: str, numbers: I64) -> None:
+        """Refuse cases of an earlier month that no published run covers."""
+        frozen = [_number(m) for m in self.prior.months]
+        open_ = np.flatnonzero((numbers < _number(month)) & ~np.isin(numbers, frozen))
+        if len(open_):
+            day = day_of(self.claimed.rows.fund_day[open_[0]])
+            raise SettlementError(
+                f"{len(open_)} cases are of {day:%Y-%m} or other months before {month} that no "
+                "published run covers: settle and publish them first, or name their runs as prior"
+            )
+
+    # --------------------------------------------------------------------------- a clearing
+
+    def clearing(self) -> Settlement:
+        """Close and clear every unit; with [year], settle the months that no published run covers."""
+        is_year = self.policy.settings.year is not None
+        amounts = [e for e in self.entries if e.kind not in DECISIONS]
+        self._check_entries(amounts, is_year=is_year)
+        months = Months(np.zeros(0, np.int64))
+        if is_year:
+            self._refuse_absent()
+            months = settle_months(self.claimed, self.decisions, self.units, amounts, self.prior)
+        from_reserve = self._from_reserve()
+        claims = self.claimed if from_reserve else decided(self.claimed, self.decisions, None)
+        closing = Closing(claims)
+        cleared: list[Cleared] = []
+        values: dict[tuple[str, date], PointValue | None] = {}
+        special = self._special_amounts if from_reserve else _no_amounts
+        for unit in sorted(self.units, key=lambda u: u.line != FUND):
+            price = None
+            if unit.line == FUND:
+                closed = closing.close(unit)
+                values[unit.pool, unit.first] = closed.point_value
+            else:
+                near = {p: v for (p, first), v in values.items() if first == unit.first}
+                price = value_for(claims, unit, near)
+                closed = closing.close(unit, price)
+            inputs = Inputs(
+                self.policy,
+                self._entries_of(unit, amounts),
+                special(closing, closed),
+                months.paid(unit),
+                months.deposits(unit),
+                is_year,
+            )
+            cleared.append(clear(closed, accounts(closing, closed), inputs))
+        place = {u.key: k for k, u in enumerate(self.units)}
+        cleared.sort(key=lambda c: place[c.closed.unit.key])
+        written = [*months.entries, *_left_over(cleared), *_out_of_area(claims, closing, cleared)]
+        written += [e for c in cleared for e in c.entries]
+        tables = {
+            **self._tables(closing, cleared, None, months.pay if is_year else None),
+            "months": month_table(months.months),
+            "payments": payment_table(months.payments),
+            "ledger": to_table([*self.entries, *written]),
+        }
+        names = sorted({r["month"] for r in months.months})
+        return self._wrap(tables, cleared, "year" if is_year else "single", names)
+
+    def _from_reserve(self) -> bool:
+        special = self.policy.settings.special_cases
+        return special is not None and special.paid_from == "reserve"
+
+    def _special_amounts(self, closing: Closing, closed: Closed) -> dict[str, tuple[int, str]]:
+        """Return what decided cases get from the reserve: claim and decision differ, at the point value."""
+        c, found = self.claimed, {}
+        inside = set(closed.unit.rows.tolist()) if closed.unit.line == FUND else set()
+        for d in {d.row: d for d in self.decisions if d.row in inside}.values():
+            if d.outcome == "refused":
+                continue
+            if d.outcome == "booked":
+                amount = int(c.rows.booked[d.row] - closing.pay[d.row])
+            else:
+                more = decided_claim(c, d) - int(c.claim[d.row])
+                value = closed.point_value
+                amount = round_half_up(more * value.exact) if value else more
+            found[c.rows.case_id(d.row)] = (amount, c.rows.hospital[d.row])
+        return found
+
+    def _refuse_absent(self) -> None:
+        """Refuse to clear without cases that a published month has paid."""
+        ids = text_array(self.claimed.rows.table["case_id"])
+        spans = {m for u in self.units for m in months_of(u)}
+        for month, frozen in self.prior.months.items():
+            if month not in spans:
+                continue
+            published = text_array(frozen.cases["case_id"])
+            absent = published.filter(pc.invert(pc.is_in(published, value_set=ids)))
+            if len(absent):
+                raise SettlementError(
+                    f"{len(absent)} cases of the published {month} are not in the file, as "
+                    f"{absent[0].as_py()!r}: give them, reversed ones with refd_setl_flag"
+                )
+
+    def _check_entries(self, amounts: Sequence[Entry], *, is_year: bool) -> None:
+        """Refuse entries that would stand for nothing."""
+        year = self.policy.settings.year
+        for e in amounts:
+            if e.kind in ("hold", "release") and not is_year:
+                raise SettlementError(
+                    f"ledger entry {e.entry_id!r}: a {e.kind} needs months, a policy with [year]"
+                )
+            if e.kind == "assessment" and (year is None or year.assessment == "none"):
+                raise SettlementError(
+                    f"ledger entry {e.entry_id!r}: the policy has no [year] assessment"
+                )
+            if not any(self._meets(u, e) for u in self.units):
+                raise SettlementError(
+                    f"ledger entry {e.entry_id!r}: settlement_month {e.month!r} is in no period of "
+                    f"pool {e.pool}"
+                )
+
+    def _meets(self, unit: Unit, entry: Entry) -> bool:
+        return (unit.pool, unit.line) == (entry.pool, FUND) and (
+            not entry.month or entry.month in months_of(unit)
+        )
+
+    def _entries_of(self, unit: Unit, amounts: Sequence[Entry]) -> list[Entry]:
+        """Return the entries of a unit; one without a month is for a pool's only period."""
+        if unit.line != FUND:
+            return []
+        mine = [e for e in amounts if self._meets(unit, e)]
+        others = [u for u in self.units if (u.pool, u.line) == (unit.pool, FUND)]
+        for e in mine:
+            if not e.month and len(others) > 1:
+                raise SettlementError(
+                    f"ledger entry {e.entry_id!r}: pool {unit.pool} has {len(others)} periods: name "
+                    "the settlement_month"
+                )
+        return mine
+
+    # ------------------------------------------------------------------------------- results
+
+    def _tables(
+        self,
+        closing: Closing,
+        cleared: Sequence[Cleared],
+        only: I64 | None,
+        month_pay: I64 | None = None,
+    ) -> dict[str, pa.Table]:
+        c = closing.claimed
+        known = [
+            d
+            for d in self.decisions
+            if self.span.last is None
+            or not self.span.is_month
+            or d.entered is None
+            or d.entered <= self.span.last
+        ]
+        outcomes = {d.row: d.outcome for d in known}
+        if self.span.is_month:
+            month_pay = closing.pay
+        hospitals = hospital_table(cleared)
+        if not sums_agree(hospitals, cleared):
+            raise ConservationError("the hospitals' payments do not add up to the pools'")
+        used = sorted({(w.hospital, w.level, w.class_) for w in c.wheres})
+        if not c.coefficients.by_hospital:
+            used = sorted({("", level, class_) for _, level, class_ in used})
+        return {
+            "cases": case_table(closing, month_pay, outcomes, only),
+            "hospitals": hospitals,
+            "pools": pool_table(c, cleared),
+            "coefficients": c.coefficients.table(used),
+            "candidates": candidates(c, closing.standard, [x.closed for x in cleared], outcomes),
+        }
+
+    def _wrap(
+        self,
+        tables: Mapping[str, pa.Table],
+        cleared: Sequence[Cleared],
+        kind: str,
+        months: Sequence[str],
+    ) -> Settlement:
+        order = (*("cases", "hospitals", "pools", "ledger", "months", "payments"), "coefficients")
+        ordered = {name: tables[name] for name in (*order, "candidates")}
+        return Settlement(ordered, self._manifest(cleared, kind, months))
+
+    def _manifest(
+        self, cleared: Sequence[Cleared], kind: str, months: Sequence[str]
+    ) -> dict[str, Any]:
+        policy, rows = self.policy, self.claimed.rows
+        s = policy.settings
+        days = [day_of(d) for d in (rows.fund_day.min(), rows.fund_day.max())] if len(rows) else []
+        found = {
+            "policy": {
+                "id": policy.id,
+                "title": s.title,
+                "standing": s.standing,
+                "fingerprint": policy.fingerprint,
+                "method": s.method.model_dump(mode="json"),
+                "parameters": {
+                    name: {
+                        "unit": p.unit,
+                        "values": [
+                            v.model_dump(mode="json", by_alias=True, exclude_none=True)
+                            for v in p.all_values
+                        ],
+                    }
+                    for name, p in s.param.items()
+                },
+            },
+            "settled": {
+                "cases": len(rows),
+                "days": [d.isoformat() for d in days],
+                "bands": counts_of_bands(self.claimed),
+                "paid_by_rule": counts_of_rules(self.claimed),
+                "stand_ins": dict(self.counts),
+            },
+            "run": {
+                "kind": kind,
+                "period": self.span.name or (f"{days[0]}/{days[-1]}" if days else ""),
+                "months": list(months),
+                "frozen": [m for m in self.prior.months if m in months],
+                "status": "draft",
+                "sign_off": {},
+            },
+            "proof": [_proof(c) for c in cleared],
+        }
+        if s.calendar is not None:
+            found["deadlines"] = deadlines(s.calendar, months)
+        return found
 
 
-_POOLS = pa.schema(
-    [
-        *((c, pa.string()) for c in ("pool_id", "period", "fund_form")),
-        *((c, pa.int64()) for c in ("cases", "claims", "cost_fen", "booked_fund_fen")),
-        *((c, pa.int64()) for c in ("patient_fen", "fund_fen", "off_top_fen", "shared_fen")),
-        ("point_value", pa.string()),
-        *((c, pa.int64()) for c in ("pay_fen", "balance_fen", "undistributed_fen")),
-        *((c, pa.int64()) for c in ("entries_fen", "payable_fen")),
-    ]
-)
+def _proof(c: Cleared) -> dict[str, Any]:
+    """Write the identities of one unit, each term a number."""
+    unit, closed = c.closed.unit, c.closed
+    return {
+        "pool_id": unit.pool,
+        "period": unit.period,
+        "line": unit.line,
+        "fund_fen": closed.fund,
+        "pay_fen": closed.pay,
+        "balance_fen": closed.balance,
+        "undistributed_fen": closed.undistributed,
+        "identity": "fund + drawn = pay + balance + undistributed",
+        "accrual": c.terms(),
+        "accrual_identity": "budget + drawn = payable + undistributed + withheld + next_year + "
+        "balance + outside + reserve_kept",
+        "cash": {
+            "payable_fen": c.payable,
+            "paid_monthly_fen": sum(x.paid_monthly for x in c.lines),
+            "prepayment_fen": sum(x.prepayment for x in c.lines),
+            "to_pay_fen": sum(x.to_pay for x in c.lines),
+        },
+    }
 
 
-def _months(day: I32) -> pa.Array:
-    months = np.asarray(day, "datetime64[D]").astype("datetime64[M]")
-    distinct, inverse = np.unique(months, return_inverse=True)
-    return labels(inverse, [str(m) for m in distinct])
+def _no_amounts(_: Closing, __: Closed) -> dict[str, tuple[int, str]]:
+    return {}
 
 
-def _decimals(values: Sequence[Fraction], index: I32) -> pa.Array:
-    """Return exact decimals by index; the scale is the largest any of them needs (at most 12)."""
-    scale = next((s for s in range(13) if all((v * 10**s).denominator == 1 for v in values)), 12)
-    units = np.array([round(v * 10**scale) for v in values] or [0], np.int64)
-    return decimals(units[index], scale, None)
+def _month_numbers(rows: Rows) -> I64:
+    """Return each case's month as yyyy·12 + mm - 1."""
+    months = np.asarray(rows.fund_day, "datetime64[D]").astype("datetime64[M]")
+    return months.astype(np.int64) + 1970 * 12
 
 
-def _date(day: Any) -> date:
-    return date.fromordinal(int(day) + EPOCH)
+def _number(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:]) - 1
 
 
-def _entries(closed: Sequence[Closed]) -> pa.Table:
+def _left_over(cleared: Sequence[Cleared]) -> list[Entry]:
     """Write what a closing leaves as entries: never a case scaled, never a silent rest."""
     found = []
-    for c in closed:
+    for c in cleared:
+        unit = c.closed.unit
         for kind, fen, reason in (
-            ("balance", c.balance, "fund less what the fixed rate pays"),
+            ("balance", c.closed.balance, "fund less what the given prices pay"),
             ("undistributed", c.undistributed, "fund less what the fund form pays"),
         ):
             if fen:
+                line = "" if unit.line == FUND else f"{unit.line}:"
                 found.append(
-                    {
-                        "entry_id": f"{kind}:{c.unit.pool}:{c.unit.period}",
-                        "kind": kind,
-                        "pool_id": c.unit.pool,
-                        "settlement_month": str(c.unit.fund.to)[:7],
-                        "amount_fen": fen,
-                        "reason": reason,
-                        "reference": c.unit.fund.source,
-                    }
+                    Entry(
+                        entry_id=f"{kind}:{unit.pool}:{line}{unit.period}",
+                        kind=kind,
+                        pool=unit.pool,
+                        month=f"{unit.last:%Y-%m}",
+                        amount=fen,
+                        reason=reason,
+                        reference=unit.source,
+                    )
                 )
-        for hospital, fen in sorted(c.floors.items(), key=lambda x: x[0].encode()):
+    return found
+
+
+def _out_of_area(claims: Claimed, closing: Closing, cleared: Sequence[Cleared]) -> list[Entry]:
+    """Write what each insured area owes beyond what was booked for its people treated here."""
+    found, area = [], claims.rows.insured_area
+    for c in cleared:
+        unit = c.closed.unit
+        if unit.line != "taker":
+            continue
+        index = area.index[unit.rows]
+        for k in sorted(np.unique(index).tolist(), key=lambda k: area.distinct[k].encode()):
+            mine = unit.rows[index == k]
+            pay, booked = int(closing.pay[mine].sum()), int(claims.rows.booked[mine].sum())
             found.append(
-                {
-                    "entry_id": f"floor:{c.unit.pool}:{c.unit.period}:{hospital}",
-                    "kind": "floor",
-                    "pool_id": c.unit.pool,
-                    "hospital_id": hospital,
-                    "settlement_month": str(c.unit.fund.to)[:7],
-                    "amount_fen": fen,
-                    "reason": "method.negative = zero_hospital: lifts the hospital to zero",
-                    "reference": "",
-                }
+                Entry(
+                    entry_id=f"out_of_area:{unit.pool}:{unit.period}:{area.distinct[k]}",
+                    kind="out_of_area",
+                    pool=unit.pool,
+                    month=f"{unit.last:%Y-%m}",
+                    amount=pay - booked,
+                    reason=f"insured area {area.distinct[k]}: paid {pay} fen, booked {booked} fen",
+                    reference=area.distinct[k],
+                )
             )
-    return pa.Table.from_pylist(found, schema=ENTRIES)
-
-
-def _prove(closed: Sequence[Closed], hospitals: pa.Table) -> None:
-    """Prove that the hospitals' sums are the pools' sums."""
-    for c in closed:
-        mine = pc.and_(
-            pc.equal(hospitals["pool_id"], c.unit.pool),
-            pc.equal(hospitals["period"], c.unit.period),
-        )
-        total = pc.sum(hospitals.filter(mine)["pay_fen"]).as_py() or 0
-        if total != c.pay:
-            raise ConservationError(f"pool {c.unit.pool}: hospitals {total} ≠ cases {c.pay}")
-
-
-def _manifest(
-    policy: Policy,
-    rows: Rows,
-    closed: Sequence[Closed],
-    counts: Mapping[str, int],
-    priced: _Priced,
-) -> dict[str, Any]:
-    s = policy.settings
-    days = [_date(d) for d in (rows.day.min(), rows.day.max())] if len(rows) else []
-    return {
-        "policy": {
-            "id": policy.id,
-            "title": s.title,
-            "standing": s.standing,
-            "fingerprint": policy.fingerprint,
-            "method": s.method.model_dump(mode="json"),
-            "parameters": {
-                name: {"unit": p.unit, "values": [v.model_dump(mode="json") for v in p.values]}
-                for name, p in s.param.items()
-            },
-        },
-        "settled": {
-            "cases": len(rows),
-            "days": [d.isoformat() for d in days],
-            "bands": priced.band_counts(),
-            "paid_by_rule": priced.rule_counts(),
-            "stand_ins": dict(counts),
-        },
-        "proof": [
-            {
-                "pool_id": c.unit.pool,
-                "period": c.unit.period,
-                "fund_fen": c.unit.fund_fen,
-                "pay_fen": c.pay,
-                "balance_fen": c.balance,
-                "undistributed_fen": c.undistributed,
-                "identity": "fund = pay + balance + undistributed",
-            }
-            for c in closed
-        ],
-    }
+    return found

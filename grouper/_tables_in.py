@@ -19,10 +19,22 @@ from grouper.errors import CaseFileError, CaseSchemaError
 HOSPITALS = {
     "hospital_id": pa.string(),
     "hospital_level": pa.string(),
+    "hospital_class": pa.string(),
+    "hospital_area": pa.string(),
     "valid_from": pa.date32(),
     "valid_to": pa.date32(),
 }
 """Columns of the table of hospitals that settlement reads; others may stand beside them."""
+
+
+LEDGER = {
+    **dict.fromkeys(("entry_id", "kind", "pool_id", "hospital_id", "case_id"), pa.string()),
+    **dict.fromkeys(("settlement_month", "amount", "value", "outcome", "reason"), pa.string()),
+    **dict.fromkeys(("reference", "entered_by"), pa.string()),
+    "amount_fen": pa.int64(),
+    "entered_on": pa.date32(),
+}
+"""Columns of the ledger that people write."""
 
 
 def read_grouped(path: Path | str) -> pa.Table:
@@ -45,6 +57,18 @@ def read_hospitals(path: Path | str) -> pa.Table:
     CaseFileError : it cannot be read. CaseSchemaError : a column is missing.
     """
     return _read(path, HOSPITALS, ["hospital_id", "hospital_level"], "hospitals")
+
+
+def read_ledger(path: Path | str) -> pa.Table:
+    """Read entries of the ledger (台账分录), see docs/policy.md: Parquet, Arrow or CSV.
+
+    An amount is `amount` in yuan or `amount_fen`; both are kept as they are written, for settlement.
+
+    Raises
+    ------
+    CaseFileError : it cannot be read. CaseSchemaError : a column is missing.
+    """
+    return _read(path, LEDGER, ["entry_id", "kind"], "ledger entries")
 
 
 def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: str) -> pa.Table:

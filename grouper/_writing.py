@@ -32,6 +32,8 @@ from grouper._reading import EXCEL
 from grouper.errors import CaseFileError, CaseSchemaError
 
 MANIFEST = "manifest.json"
+STATEMENTS = "statements/"
+"""Where a run's statements stand in its folder."""
 
 
 # ------------------------------------------------------------------------------------------ tables
@@ -277,8 +279,13 @@ def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
     if not overwrite:
         message = "it holds an earlier run; allow overwriting or name another folder"
         raise CaseFileError(message, file=str(target))
+    earlier = read_manifest(target)
+    if earlier.get("run", {}).get("status") == "published":
+        message = "it holds a published run, which is never overwritten; name another folder"
+        raise CaseFileError(message, file=str(target))
+    names = names | {f"{name}.parquet" for name in earlier.get("outputs", {})}
     held = (p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir())
-    if foreign := sorted(set(held) - names):
+    if foreign := sorted(x for x in set(held) - names if not x.startswith(STATEMENTS)):
         message = f"it also holds {foreign[0]}, which no run wrote; name another folder"
         raise CaseFileError(message, file=str(target))
 
@@ -321,12 +328,7 @@ def read_run(folder: Path | str) -> RunFolder:
     import pyarrow.parquet as pq
 
     path = Path(folder)
-    try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    except OSError:
-        raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(path)) from None
-    except ValueError as e:
-        raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(path)) from None
+    manifest = read_manifest(path)
     tables = {}
     for file in sorted(path.glob("*.parquet")):
         try:
@@ -335,6 +337,31 @@ def read_run(folder: Path | str) -> RunFolder:
             message = "no whole Parquet file, truncated or damaged; run again"
             raise CaseFileError(message, file=str(file)) from None
     return RunFolder(path, tables, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a run folder.
+
+    Raises
+    ------
+    CaseFileError : no run is there, or its manifest is damaged.
+    """
+    try:
+        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except OSError:
+        raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
+    except ValueError as e:
+        raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
+    if not isinstance(found, dict):
+        raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
+    return found
+
+
+def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Put another manifest into a run folder, whole or not at all."""
+    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
+    with _replacing(folder / MANIFEST) as file:
+        file.write(f"{text}\n".encode())
 
 
 # ------------------------------------------------------------------------------------ content hash

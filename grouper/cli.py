@@ -1,45 +1,39 @@
 """The command line. A library's error is the message, the exit code is the contract.
 
 Exit 0 done, 1 with --strict and something not grouped, 2 refused: the reason on stderr, nothing
-half-written.
+half-written. Settling, publishing and reconciling are in `_cli_money`, what commands share in `_cli_parts`.
 """
 
 from __future__ import annotations
 
 import json
-import locale
 import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 import grouper
-from grouper import _runs
-from grouper._reading import find_files
-from grouper.errors import CaseFileError, GrouperError
-
-CASES = click.argument("cases", metavar="CASES")
-SCHEME = click.option(
-    "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
+from grouper import _cli_money, _runs
+from grouper._cli_parts import (
+    CASES,
+    CODES,
+    COLUMNS,
+    JSON,
+    LANG,
+    OVERWRITE,
+    SCHEME,
+    SHOWN,
+    STRICT,
+    THREADS,
+    language,
+    print_facts,
+    refuse_input,
+    step,
+    strict_code,
 )
-COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
-CODES = click.option(
-    "--codes",
-    type=click.Choice(["insurer", "clinical"]),
-    default="insurer",
-    show_default=True,
-    help="Edition of the codes: insurer's 医保版, or clinical 国临版 mapped once.",
-)
-THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
-STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
-HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an earlier result there.")
-LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")
+from grouper.errors import GrouperError
 
 
 def main() -> NoReturn:
@@ -104,81 +98,13 @@ def group(
     grouper group cases.csv --scheme chs-drg-1.1 -o grouped.parquet
     """
     if output:
-        _refuse_input(cases, output)
-    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
+        refuse_input(cases, output)
+    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     if output:
         grouper.write_table(grouped.to_arrow(carry=True), output)
         facts["output"] = output
-    _print(facts, as_json)
-    return _strict(grouped, strict)
-
-
-@cli.command()
-@click.argument("grouped", metavar="GROUPED")
-@POLICY
-@HOSPITALS
-@click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
-@OVERWRITE
-@THREADS
-@JSON
-def settle(
-    grouped: str,
-    policy: str,
-    hospitals: str | None,
-    output: str,
-    overwrite: bool,
-    threads: int | None,
-    as_json: bool,
-) -> int:
-    """Pay a file that `grouper group` wrote.
-
-    \b
-    grouper settle grouped.parquet --policy example-point --hospitals hospitals.csv -o run
-    """
-    table = grouper.read_grouped(grouped)
-    inputs = [_runs.about_file(Path(grouped))]
-    known = {"inputs": inputs}
-    facts = _runs.pay(table, policy, hospitals, output, known, threads, _step, overwrite=overwrite)
-    _print(facts, as_json)
-    return 0
-
-
-@cli.command()
-@CASES
-@SCHEME
-@POLICY
-@HOSPITALS
-@click.option("-o", "--output", required=True, metavar="DIR", help="The run folder to make.")
-@OVERWRITE
-@COLUMNS
-@CODES
-@STRICT
-@THREADS
-@JSON
-def run(
-    cases: str,
-    scheme: str,
-    policy: str,
-    hospitals: str | None,
-    output: str,
-    overwrite: bool,
-    columns: str | None,
-    codes: str,
-    strict: bool,
-    threads: int | None,
-    as_json: bool,
-) -> int:
-    """Group cases and pay them: cases, hospitals, pools, ledger, manifest in one folder.
-
-    \b
-    grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
-    """
-    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, _step)
-    facts |= _runs.pay(
-        grouped, policy, hospitals, output, facts, threads, _step, overwrite=overwrite
-    )
-    _print(facts, as_json)
-    return _strict(grouped, strict)
+    print_facts(facts, as_json)
+    return strict_code(grouped, strict)
 
 
 @cli.command()
@@ -217,7 +143,7 @@ def explain(
     if as_json:
         click.echo(json.dumps([t.to_dict() for t in traces], ensure_ascii=False, indent=2))
     else:
-        click.echo("\n\n".join(t.to_text(lang or _language()) for t in traces))
+        click.echo("\n\n".join(t.to_text(lang or language()) for t in traces))
     return 0
 
 
@@ -264,11 +190,11 @@ def demo(
         seed,
         method,
         threads,
-        lang or _language(),
-        _step,
+        lang or language(),
+        step,
         overwrite=overwrite,
     )
-    _print(facts, as_json)
+    print_facts(facts, as_json)
     return 0
 
 
@@ -309,7 +235,7 @@ def calibrate(
     grouper calibrate 2023.parquet 2024.parquet 2025.parquet --method dip -o catalogue
     grouper calibrate cases/ --method dip --base national -o scored
     """
-    found = _step(
+    found = step(
         "calibrating",
         lambda: grouper.calibrate(
             list(cases),
@@ -322,11 +248,11 @@ def calibrate(
             threads=threads,
         ),
     )
-    _step("writing", lambda: found.write(output, id=id_, title=title, overwrite=overwrite))
+    step("writing", lambda: found.write(output, id=id_, title=title, overwrite=overwrite))
     facts = dict(found.report)
     if not as_json and len(facts["high_cv_groups"]) > SHOWN:
         facts["high_cv_groups"] = f"{len(facts['high_cv_groups'])}, listed in report.json"
-    _print({**facts, "output": output}, as_json)
+    print_facts({**facts, "output": output}, as_json)
     return 0
 
 
@@ -359,7 +285,25 @@ def show_table(name: str, as_json: bool) -> int:
     """Show a scheme or policy: its size, options, sources and known faults."""
     from grouper.tables import describe
 
-    _print(describe(name), as_json)
+    print_facts(describe(name), as_json)
+    return 0
+
+
+@tables.command("schema")
+@click.option("-o", "--output", metavar="FILE.json", help="Default: print it.")
+def policy_schema(output: str | None) -> int:
+    """Write the JSON schema of policy.toml, by which an editor completes and checks it.
+
+    \b
+    grouper tables schema -o policy.schema.json
+    """
+    from grouper.tables import policy_schema
+
+    text = json.dumps(policy_schema(), ensure_ascii=False, indent=2)
+    if output:
+        Path(output).write_text(text + "\n", "utf-8")
+    else:
+        click.echo(text)
     return 0
 
 
@@ -396,7 +340,7 @@ def import_dip3(file: str, output: str, overwrite: bool, as_json: bool) -> int:
     \b
     grouper tables import dip3 分组方案.xlsx -o dip-3.0
     """
-    _print(grouper.import_dip3(file, output, overwrite=overwrite).to_dict(), as_json)
+    print_facts(grouper.import_dip3(file, output, overwrite=overwrite).to_dict(), as_json)
     return 0
 
 
@@ -413,61 +357,11 @@ def import_dip(file: str, columns: str, output: str, overwrite: bool, as_json: b
     grouper tables import dip catalogue.xlsx --columns map.toml -o city
     """
     report = grouper.import_dip_table(file, output, columns, overwrite=overwrite)
-    _print(report.to_dict(), as_json)
+    print_facts(report.to_dict(), as_json)
     return 0
 
 
-# ------------------------------------------------------------------------------------------ helpers
-
-SHOWN = 12
-"""Groups that a printed report names; all of them are in the written one."""
-
-
-def _refuse_input(cases: str, output: str) -> None:
-    """Refuse to write over a file that is read."""
-    target = Path(output)
-    if target.exists() and any(target.samefile(p) for p in find_files(cases)):
-        raise CaseFileError("is an input; name another output", file=target.name)
-
-
-def _step(name: str, work: Callable[[], Any]) -> Any:
-    """Run a step; on a terminal say which one."""
-    if sys.stderr.isatty():
-        click.echo(f"{name} …", err=True)
-    return work()
-
-
-def _strict(grouped: grouper.GroupedBatch, strict: bool) -> int:
-    return int(strict and grouped.counts()["grouped"] < len(grouped))
-
-
-def _language() -> str:
-    name = locale.getlocale()[0] or os.environ.get("LANG", "")
-    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
-
-
-def _print(facts: Mapping[str, Any], as_json: bool) -> None:
-    """Print facts: JSON, or one line each with blanks left out."""
-    if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
-        return
-    for name, value in facts.items():
-        if value in ({}, [], (), None, ""):
-            continue
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v not in ((), []))
-        if isinstance(value, list):
-            for item in value:
-                text = item
-                if isinstance(item, Mapping):
-                    text = ", ".join(f"{k} {_plain(v)}" for k, v in item.items())
-                click.echo(f"{name}: {text}")
-            continue
-        click.echo(f"{name}: {_plain(value)}")
-
-
-def _plain(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+_cli_money.register(cli)
 
 
 if __name__ == "__main__":

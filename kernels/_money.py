@@ -91,3 +91,10 @@ def apportion_within(shares: I64, starts: I64, order: I64, claims: I64, out: I64
         apportion(shares[h], claims[rows], given)
         for k in range(len(rows)):
             out[rows[k]] = given[k]
+
+
+@kernel()
+def split(x: I64, num: int, den: int, whole: I64, rest: I64) -> None:
+    """Write x·num/den, x ≥ 0, as its whole part and the rest in parts of `den`, exactly."""
+    for i in range(len(x)):
+        whole[i], rest[i] = mul_div(x[i], num, den)

@@ -1,62 +1,66 @@
 """The price of one case in claim units: fen under a rate, points under a point value.
 
-All that depends on group, hospital, insurance and day is worked out before, once per price key
-(`PriceField`); what is left is the case's own cost: which band it falls in and what that makes.
+All that depends on group, hospital, insurance and day is worked out before, once per price key, as
+line segments over the cost: what is left is the case's own cost, which segment it falls in and what
+that makes. Every boundary is a whole number of fen, so no comparison rounds.
 """
 
 from __future__ import annotations
 
 from grouper.kernels._jit import kernel
 from grouper.kernels._money import half_up
-from grouper.tables._types import EDGE_SCALE, I8, I32, I64, Band, PriceField, PriceKind
+from grouper.tables._types import I8, I32, I64, RATIO_SCALE, Band, Segment
 
-KIND, BASE = int(PriceField.KIND), int(PriceField.BASE)
-BENCHMARK, NUM, DEN = int(PriceField.BENCHMARK), int(PriceField.NUM), int(PriceField.DEN)
-LOW_EDGE, LOW_IN = int(PriceField.LOW_EDGE), int(PriceField.LOW_INCLUSIVE)
-LOW_COST, LOW_BASE = int(PriceField.LOW_COST), int(PriceField.LOW_BASE)
-HIGH_EDGE, HIGH_IN = int(PriceField.HIGH_EDGE), int(PriceField.HIGH_INCLUSIVE)
-HIGH_BASE, SHARE = int(PriceField.HIGH_BASE), int(PriceField.HIGH_SHARE)
-BY_WEIGHT, BY_COST = int(PriceKind.WEIGHT), int(PriceKind.COST)
-B_NONE, B_NORMAL = int(Band.NONE), int(Band.NORMAL)
-B_LOW, B_HIGH = int(Band.LOW), int(Band.HIGH)
+LAST, BAND = int(Segment.LAST), int(Segment.BAND)
+WHOLE, NUM, DEN = int(Segment.WHOLE), int(Segment.NUM), int(Segment.DEN)
+SCALE, OFFSET = int(Segment.SCALE), int(Segment.OFFSET)
+B_NONE = int(Band.NONE)
 
 
 @kernel()
 def price(
-    key: I32, cost: I64, keys: I64, claim: I64, band: I8, ratio: I64, start: int, stop: int
+    key: I32,
+    cost: I64,
+    base: I64,
+    mean: I64,
+    off: I64,
+    segments: I64,
+    claim: I64,
+    band: I8,
+    ratio: I64,
+    start: int,
+    stop: int,
 ) -> None:
     """Write claim, band and cost ratio of cases start … stop-1.
 
     Parameters
     ----------
-    key : [n] row of `keys`. cost : [n] cost used, fen, -1 = not known (no band).
-    keys : [K, fields] see `PriceField`. ratio : [n] out, cost ÷ benchmark at `EDGE_SCALE`, -1 none.
+    key : [n] price key. cost : [n] cost used, fen, -1 = not known (no band).
+    base : [K] claim without a band. mean : [K] benchmark, fen, 0 = none.
+    off : [K + 1] rows of `segments` [S, 7], see `Segment`.
+    claim : [n] out, -1 = beyond what 64 bits hold.
+    ratio : [n] out, cost ÷ benchmark at `RATIO_SCALE`, -1 none.
     """
     for i in range(start, stop):
         k, c = key[i], cost[i]
-        base = keys[k, BASE]
-        claim[i], band[i], ratio[i] = base, B_NONE, -1
-        if keys[k, KIND] == BY_COST:
-            claim[i] = half_up(max(c, 0), keys[k, NUM], keys[k, DEN])
+        claim[i], band[i], ratio[i] = base[k], B_NONE, -1
+        if c < 0:
             continue
-        mean = keys[k, BENCHMARK]
-        if keys[k, KIND] != BY_WEIGHT or c < 0 or mean <= 0:
-            continue
-        band[i] = B_NORMAL
-        ratio[i] = half_up(c, EDGE_SCALE, mean)
-        scaled = c * EDGE_SCALE
-        low, high = keys[k, LOW_EDGE] * mean, keys[k, HIGH_EDGE] * mean
-        if keys[k, LOW_EDGE] >= 0 and (scaled < low or (scaled == low and keys[k, LOW_IN])):
-            band[i] = B_LOW
-            claim[i] = c if keys[k, LOW_COST] else half_up(keys[k, LOW_BASE], c, mean)
-        elif keys[k, HIGH_EDGE] >= 0 and (scaled > high or (scaled == high and keys[k, HIGH_IN])):
-            band[i] = B_HIGH
-            per = EDGE_SCALE * EDGE_SCALE * mean
-            claim[i] = base + half_up(keys[k, HIGH_BASE] * keys[k, SHARE], scaled - high, per)
+        if mean[k] > 0:
+            ratio[i] = half_up(c, RATIO_SCALE, mean[k])
+        claim[i] = -1
+        for s in range(off[k], off[k + 1]):
+            if c <= segments[s, LAST]:
+                band[i] = segments[s, BAND]
+                above = c * segments[s, SCALE] - segments[s, OFFSET]
+                more = half_up(above, segments[s, NUM], segments[s, DEN])
+                claim[i] = segments[s, WHOLE] + more
+                break
 
 
 @kernel()
 def add_up(part: I32, values: I64, sums: I64) -> None:
-    """Add values[i] to sums[part[i]]."""
+    """Add values[i] to sums[part[i]]; a negative part is left out."""
     for i in range(len(part)):
-        sums[part[i]] += values[i]
+        if part[i] >= 0:
+            sums[part[i]] += values[i]

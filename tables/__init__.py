@@ -10,6 +10,7 @@ from grouper.tables._dip import profile_ids
 from grouper.tables._dip_scheme import DipScheme
 from grouper.tables._load import DrgScheme, Row, SchemeSettings
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
+from grouper.tables._policy_schema import policy_schema
 from grouper.tables._rules import parse, text_of
 from grouper.tables._schemes import Scheme, load_catalogue, load_drg, load_scheme, scheme_ids
 from grouper.tables._types import Reason, Severity, Status, Warn
@@ -38,6 +39,7 @@ __all__ = [
     "load_scheme",
     "parse",
     "policy_ids",
+    "policy_schema",
     "profile_ids",
     "scheme_ids",
     "text_of",

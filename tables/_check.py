@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grouper.tables._check_dip import Finding, check_dip, describe_dip
+from grouper.tables._check_policy import check_policy
 from grouper.tables._dip import PROFILES, profile_ids
 from grouper.tables._dip_scheme import DipScheme
 from grouper.tables._files import SHIPPED, read_toml
@@ -80,13 +81,14 @@ def _describe_policy(p: Policy) -> dict[str, Any]:
         "title": s.title,
         "standing": s.standing,
         "source": s.source,
+        **({"inherits": s.inherits} if s.inherits else {}),
         "notes": list(s.notes),
         "fingerprint": p.fingerprint,
         "method": s.method.model_dump(mode="json", exclude={"source"}),
         "pools": {x.id: " ".join(x.insurance) or "all" for x in s.pool},
         "weights": {f: f"{len(t)} groups" for f, t in p.tables.items()},
         "parameters": {
-            n: f"{x.name_zh}, {x.unit}: {', '.join(str(v.value) for v in x.values)}"
+            n: f"{x.name_zh}, {x.unit}: {', '.join(str(v.value) for v in x.all_values)}"
             for n, x in s.param.items()
         },
         "pay_as": {x.id: f"{x.note} → {x.pay_as} × {x.share}" for x in p.pay_as.values()},
@@ -101,7 +103,7 @@ def check(name: str | Path) -> list[Finding]:
     SchemeNotFound, TableError, PolicyError : it does not load at all.
     """
     if is_policy(name):
-        return list(_check_policy(load_policy(name)))
+        return list(check_policy(load_policy(name)))
     scheme = load_scheme(name)
     if isinstance(scheme, DipScheme):
         return list(check_dip(scheme))
@@ -167,27 +169,3 @@ def _codes(s: DrgScheme) -> Iterator[Finding]:
     for d in s.drgs:
         if d.code == s.adrgs[d.parent].code.split("#")[0] and s.row_status[d.parent] == 0:
             yield Finding("L107", f"drg.csv:{d.line}", f"{d.code} is a bare ADRG as group")
-
-
-def _check_policy(p: Policy) -> Iterator[Finding]:
-    """Find weights that are placeholders or missing, and parameters with gaps between their dates."""
-    for file, table in p.tables.items():
-        blank = [g for g, r in table.items() if r.weight is None]
-        if blank:
-            message = f"{len(blank)} groups without a weight are paid by status_pay.not_covered"
-            yield Finding("L201", file, f"{message}, as {blank[0]}")
-        ones = [g for g, r in table.items() if r.weight == 1]
-        if len(ones) > 5:
-            yield Finding(
-                "L202", file, f"{len(ones)} groups have weight 1: placeholders? as {ones[0]}"
-            )
-    low, high = ([e.edge for e in edges] for edges in (p.settings.low, p.settings.high))
-    if low and high and max(low) >= min(high):
-        yield Finding(
-            "L204", "low, high", f"low edge {max(low)} is not below high edge {min(high)}"
-        )
-    for name, parameter in p.settings.param.items():
-        starts = {v.from_.toordinal() for v in parameter.values}
-        for end in sorted({v.to for v in parameter.values if v.to}):
-            if end.toordinal() + 1 not in starts and end.toordinal() < max(starts):
-                yield Finding("L203", f"param.{name}", f"no value begins the day after {end}")

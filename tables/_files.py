@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from grouper.errors import TableError
 from grouper.tables._rules import clean_text
+from grouper.tables._toml_lines import Location, Places, known_part, place_of, places_of, tell
 
 SHIPPED = Path(str(files("grouper.tables")))
 
@@ -35,28 +37,100 @@ def read_settings(path: Path, model: type[M]) -> M:
     ------
     TableError : the file is missing, not TOML, or does not fit; every fault is named.
     """
-    return check_settings(read_toml(path), model, path.name)
+    text = read_toml_text(path)
+    return check_settings(
+        parse_toml(text, path.name), model, lambda: places_of(text, path.name, path.parent)
+    )
 
 
-def check_settings(data: dict[str, Any], model: type[M], file: str) -> M:
-    """Turn a parsed TOML document into `model`; see `read_settings`."""
+def check_settings(data: dict[str, Any], model: type[M], places: Callable[[], Places]) -> M:
+    """Turn a parsed TOML document into `model`; `places` tells where each key stands."""
     try:
         return model.model_validate(data)
     except ValidationError as e:
-        faults = [f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()]
-        raise TableError("; ".join(faults), file=file) from None
+        raise _refusal(e, model, places()) from None
+
+
+_SAID = {"is_instance_of": "Input should be a decimal"}
+
+
+def _refusal(e: ValidationError, model: type[BaseModel], places: Places) -> TableError:
+    """Name every fault with its line; the alternatives of one value are one fault."""
+    faults: dict[Location, list[str]] = {}
+    for x in e.errors():
+        at, text = x["loc"], _SAID.get(x["type"], x["msg"])
+        if x["type"] == "extra_forbidden":
+            text += f"; known: {', '.join(_known_keys(model, at[:-1]))}"
+        if x["type"] != "missing":
+            at = known_part(places, at)
+        faults.setdefault(at, []).append(text)
+    placed = [
+        (place_of(places, at), f"{'.'.join(map(str, at))}: {' / '.join(texts)}")
+        for at, texts in faults.items()
+    ]
+    placed.sort(key=lambda fault: fault[0].line)
+    first = placed[0][0]
+    return TableError(tell(placed, first.file, first.line), file=first.file, row=first.line)
+
+
+def _known_keys(model: type[BaseModel], at: Location) -> list[str]:
+    """List the keys that a section may have."""
+    found: Any = model
+    for step in at:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            found = {f.alias or n: f.annotation for n, f in found.model_fields.items()}[str(step)]
+        else:
+            found = get_args(found)[-1]  # an item of a list, a value of a table
+        if get_origin(found) in (Union, UnionType):
+            found = next(t for t in get_args(found) if t is not NoneType)
+    return [f.alias or name for name, f in found.model_fields.items()]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Parse TOML with decimals kept exact."""
+    """Parse a TOML file with decimals kept exact."""
+    return parse_toml(read_toml_text(path), path.name)
+
+
+def read_toml_text(path: Path, file: str = "") -> str:
+    """Read a file that is to be TOML; `file` is its name in messages."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise TableError("no such file", file=file or path.name) from None
+    except UnicodeDecodeError as e:
+        raise TableError(f"not TOML in UTF-8: {e}", file=file or path.name) from None
+
+
+def parse_toml(text: str, file: str) -> dict[str, Any]:
+    """Parse TOML with decimals kept exact.
+
+    Raises
+    ------
+    TableError : it is not TOML, or has a number of more than 30 digits; says the line.
+    """
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
-    except FileNotFoundError:
-        raise TableError("no such file", file=path.name) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise TableError(f"not TOML in UTF-8: {e}", file=path.name) from None
+        return tomllib.loads(text, parse_float=_exact)
+    except ValueError as e:  # also a whole number that Python refuses for its length
+        found = re.search(r"\(at line (\d+), column \d+\)$", str(e))
+        row = int(found[1]) if found else 0
+        if isinstance(e, _TooLong):
+            row = text[: text.index(e.number)].count("\n") + 1
+        raise TableError(f"not TOML in UTF-8: {e}", file=file, row=row) from None
+
+
+class _TooLong(ValueError):
+    def __init__(self, number: str) -> None:
+        self.number = number
+        super().__init__(f"{number} has more than 30 digits; round it")
+
+
+def _exact(text: str) -> Decimal:
+    number = Decimal(text)
+    if number.is_finite() and (len(number.as_tuple().digits) > 30 or abs(number.adjusted()) > 30):
+        raise _TooLong(text)
+    return number
 
 
 def read_table(
@@ -108,9 +182,15 @@ def decimal(text: str, file: str, row: int) -> Fraction | None:
     """Read a decimal exactly; an empty cell is None."""
     if not text:
         return None
-    if not re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", text):
+    found = plain_decimal(text)
+    if found is None:
         raise TableError(f"{text!r} is not a plain decimal", file=file, row=row)
-    return Fraction(text)
+    return found
+
+
+def plain_decimal(text: str) -> Fraction | None:
+    """Read digits with at most one point; None for anything else."""
+    return Fraction(text) if re.fullmatch(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", text) else None
 
 
 def iso(day: date | None) -> str:

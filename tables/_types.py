@@ -343,36 +343,27 @@ class Band(IntEnum):
     LOW = 1  # 低倍率
     NORMAL = 2
     HIGH = 3  # 高倍率
+    EXTREME = 4  # 极高倍率, 专家评审
 
 
-class PriceKind(IntEnum):
-    """How a case's claim is found."""
+class Segment(IntEnum):
+    """Columns of a segment: the claim is WHOLE + NUM × (cost × SCALE - OFFSET) / DEN, half up.
 
-    WEIGHT = 0  # base claim, with bands
-    COST = 1  # cost × NUM / DEN
-    FIXED = 2  # base claim, no bands
+    Segments stand in order of cost; each holds for costs up to LAST that no earlier one holds, and
+    nothing in it is negative.
+    """
 
-
-class PriceField(IntEnum):
-    """Columns of a price key; claims in fen (rate) or units of score (points), money in fen."""
-
-    KIND = 0
-    BASE = 1  # claim of a normal case
-    BENCHMARK = 2  # fen, 0 = none
-    LOW_EDGE = 3  # at EDGE_SCALE, -1 = none
-    LOW_INCLUSIVE = 4
-    LOW_COST = 5  # 1 = the cost itself is the claim
-    LOW_BASE = 6  # claim that the ratio multiplies
-    HIGH_EDGE = 7
-    HIGH_INCLUSIVE = 8
-    HIGH_BASE = 9  # claim that the excess multiplies
-    HIGH_SHARE = 10  # at EDGE_SCALE
-    NUM = 11
-    DEN = 12
+    LAST = 0  # fen, included
+    BAND = 1
+    WHOLE = 2
+    NUM = 3
+    SCALE = 4
+    OFFSET = 5
+    DEN = 6
 
 
-EDGE_SCALE = 10_000
-"""Edges and shares of bands are whole numbers of 1/10,000."""
+RATIO_SCALE = 10_000
+"""Ratios of cost to benchmark are shown in 1/10,000."""
 
 
 def empty_groups(n: int) -> GroupArrays:

@@ -315,14 +315,17 @@ def test_the_same_exclusion_twice_and_one_for_each_level_are_accepted(folder: Pa
 # -------------------------------------------------------------------------------------- scheme.toml
 
 
-def add(folder: Path, line: str) -> None:
-    with (folder / "scheme.toml").open("a", encoding="utf-8") as f:
-        f.write(line + "\n")
+def add(folder: Path, line: str) -> int:
+    """Add to scheme.toml and return the number of the (first) line added."""
+    path = folder / "scheme.toml"
+    before = path.read_text("utf-8")
+    path.write_text(f"{before}{line}\n", "utf-8")
+    return before.count("\n") + 1
 
 
 def test_toml_that_is_none(folder: Path) -> None:
-    add(folder, "grey_principal = allow")
-    refused(folder, "not TOML in UTF-8", file="scheme.toml")
+    row = add(folder, "grey_principal = allow")
+    refused(folder, "not TOML in UTF-8", file="scheme.toml", row=row)
 
 
 def test_toml_that_is_not_utf_8(folder: Path) -> None:
@@ -332,9 +335,10 @@ def test_toml_that_is_not_utf_8(folder: Path) -> None:
 
 
 def test_an_unknown_key(folder: Path) -> None:
-    add(folder, "retry_all = true\nknown_empty_set = []")
-    said = ("retry_all: Extra inputs are not permitted", "known_empty_set: Extra inputs")
-    refused(folder, *said, file="scheme.toml")
+    row = add(folder, "retry_all = true\nknown_empty_set = []")
+    said = "retry_all: Extra inputs are not permitted; known: ", ", known_empty_sets, "
+    second = f"; line {row + 1}: known_empty_set: Extra inputs are not permitted"
+    refused(folder, *said, second, file="scheme.toml", row=row)
 
 
 @pytest.mark.parametrize("key", ["id", "title"])
@@ -362,8 +366,8 @@ def test_a_missing_key(folder: Path, key: str) -> None:
     ],
 )
 def test_a_wrong_value_of_an_option(folder: Path, line: str) -> None:
-    add(folder, line)
-    refused(folder, f"{line.split(' ')[0]}", ": Input should be", file="scheme.toml")
+    row = add(folder, line)
+    refused(folder, f"{line.split(' ')[0]}", ": Input should be", file="scheme.toml", row=row)
 
 
 @pytest.mark.parametrize("name", ["nothing", "whole", "codes-nhsa-2.0"])

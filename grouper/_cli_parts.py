@@ -1,0 +1,99 @@
+"""What the commands share: options, and how facts and steps are printed."""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+import grouper
+from grouper._reading import find_files
+from grouper.errors import CaseFileError
+
+CASES = click.argument("cases", metavar="CASES")
+SCHEME = click.option(
+    "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
+)
+COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
+CODES = click.option(
+    "--codes",
+    type=click.Choice(["insurer", "clinical"]),
+    default="insurer",
+    show_default=True,
+    help="Edition of the codes: insurer's 医保版, or clinical 国临版 mapped once.",
+)
+THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
+STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
+HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an earlier result there.")
+LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")
+LEDGER = click.option(
+    "--ledger", metavar="L.csv", help="Entries: decisions, deductions, prepayments …"
+)
+PRIOR = click.option(
+    "--prior",
+    metavar="RUN",
+    multiple=True,
+    help="A published month, or last year's run; may be given again.",
+)
+PERIOD = click.option(
+    "--period", metavar="2025-03|2025", help="Settle a month, or clear a year; else all there is."
+)
+
+SHOWN = 12
+"""Groups that a printed report names; all of them are in the written one."""
+
+
+def refuse_input(cases: str, output: str) -> None:
+    """Refuse to write over a file that is read."""
+    target = Path(output)
+    if target.exists() and any(target.samefile(p) for p in find_files(cases)):
+        raise CaseFileError("is an input; name another output", file=target.name)
+
+
+def step(name: str, work: Callable[[], Any]) -> Any:
+    """Run a step; on a terminal say which one."""
+    if sys.stderr.isatty():
+        click.echo(f"{name} …", err=True)
+    return work()
+
+
+def strict_code(grouped: grouper.GroupedBatch, strict: bool) -> int:
+    return int(strict and grouped.counts()["grouped"] < len(grouped))
+
+
+def language() -> str:
+    name = locale.getlocale()[0] or os.environ.get("LANG", "")
+    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print facts: JSON, or one line each with blanks left out."""
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        return
+    for name, value in facts.items():
+        if value in ({}, [], (), None, ""):
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v not in ((), []))
+        if isinstance(value, list):
+            for item in value:
+                text = item
+                if isinstance(item, Mapping):
+                    text = ", ".join(f"{k} {plain(v)}" for k, v in item.items())
+                click.echo(f"{name}: {text}")
+            continue
+        click.echo(f"{name}: {plain(value)}")
+
+
+def plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
