@@ -35,7 +35,7 @@ from grouper._pricing import (
     pay_group,
     round_half_up,
 )
-from grouper.errors import SettlementError
+from grouper.errors import PolicyError, SettlementError
 from grouper.kernels import _money, payment
 from grouper.tables._policy import Policy
 from grouper.tables._types import I8, I32, I64, Band
@@ -195,11 +195,9 @@ def _pay_groups(rows: Rows, policy: Policy) -> tuple[list[PayGroup], I32]:
 
 def _coefficient_rows(
     rows: Rows, policy: Policy, index: I32, groups: Sequence[PayGroup]
-) -> CoefficientRows | None:
-    """Bring together what computed coefficients are measured on; None where none is computed."""
+) -> CoefficientRows:
+    """Bring together what computed coefficients are measured on."""
     kind = policy.settings.coefficient
-    if kind is None or kind.kind == "table":
-        return None
     weights = [
         g.row.weight * g.share if g.row is not None and g.row.weight is not None else None
         for g in groups
@@ -208,7 +206,9 @@ def _coefficient_rows(
         s for s in range(19) if s == 18 or all((w * 10**s).denominator == 1 for w in weights if w)
     )
     units = [-1 if w is None else int(w * 10**scale) for w in weights]
-    names = {step.fee for step in kind.step if step.fee}
+    if max(units, default=0) >= 2**62:
+        raise PolicyError("a weight beyond what 64 bits hold: check the table", parameter="weights")
+    names = {step.fee for step in kind.step if step.fee} if kind else set()
     return CoefficientRows(
         hospital=rows.hospital,
         level=rows.level,

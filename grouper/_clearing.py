@@ -16,7 +16,7 @@ import numpy as np
 
 from grouper._accounts import Account
 from grouper._closing import Closed
-from grouper._funds import FUND, at_or_none
+from grouper._funds import FUND
 from grouper._ledger import Entry
 from grouper._pricing import round_half_up
 from grouper.errors import ConservationError, SettlementError
@@ -181,14 +181,14 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
         line.terms["floor"] = max(0, -a.pay)
     at = {"hospital": a.hospital, "level": a.level, "pool": unit.pool}
     before = a.pay + line.terms["special"] + line.terms["floor"]
-    most = at_or_none(policy, "hospital_cap", unit.last, **at)
+    most = policy.at_or_none("hospital_cap", unit.last, **at)
     if most is not None:
         line.terms["cap"] = min(0, round_half_up(most) - before)
     year = policy.settings.year
     if not given.is_year or year is None or year.assessment == "none":
         return
     own = [e for e in given.entries if e.kind == "assessment" and e.hospital == a.hospital]
-    coefficient = own[-1].value if own else at_or_none(policy, "assessment", unit.last, **at)
+    coefficient = own[-1].value if own else policy.at_or_none("assessment", unit.last, **at)
     if coefficient is None:
         return
     if year.assessment == "pay":
@@ -203,7 +203,7 @@ def _limit_reserve(cleared: Cleared, policy: Policy) -> None:
     unit = cleared.closed.unit
     special = sum(x.terms["special"] for x in cleared.lines)
     held = unit.reserve + round_half_up(
-        at_or_none(policy, "reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
+        policy.at_or_none("reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
     )
     if special > held:
         raise SettlementError(
@@ -231,7 +231,7 @@ def _surplus_and_overspend(cleared: Cleared, policy: Policy) -> None:
             share = _share(year.overspend, ratio)
             wanted[k] = round_half_up((booked - base) * share) if share else 0
     unretained = -sum(x.terms["surplus"] for x in cleared.lines)
-    balance = at_or_none(policy, "reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
+    balance = policy.at_or_none("reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
     sources = {
         "reserve": max(0, unit.reserve + round_half_up(balance) - cleared.drawn),
         "unretained": unretained,

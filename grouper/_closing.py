@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from grouper._claims import Claimed, day_of
 from grouper._distinct import distinct, exact_sum
-from grouper._funds import CARVE_OUT, FUND, Unit, at_or_none
+from grouper._funds import CARVE_OUT, FUND, Unit
 from grouper._pricing import round_half_up
 from grouper.errors import ConservationError, PolicyError, SettlementError
 from grouper.kernels import _money
@@ -225,8 +225,8 @@ class Closing:
         if m.kind != "point" or not claims:
             return amount, False
         points = Fraction(claims, 10**m.score_decimals)
-        cap = at_or_none(policy, "point_value_cap", unit.last, pool=unit.pool)
-        floor = at_or_none(policy, "point_value_floor", unit.last, pool=unit.pool)
+        cap = policy.at_or_none("point_value_cap", unit.last, pool=unit.pool)
+        floor = policy.at_or_none("point_value_floor", unit.last, pool=unit.pool)
         if cap is not None and amount > round_half_up(cap * points):
             return round_half_up(cap * points), False
         if floor is not None and amount < round_half_up(floor * points):

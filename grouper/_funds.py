@@ -19,7 +19,6 @@ from grouper._pricing import round_half_up
 from grouper.errors import PolicyError, SettlementError
 from grouper.kernels import _money
 from grouper.tables._policy import Policy
-from grouper.tables._policy_model import Value
 from grouper.tables._types import I32, I64
 
 FUND, TAKER, CARVE_OUT = "fund", "taker", "carve_out"
@@ -108,23 +107,9 @@ def periods(policy: Policy, pool: str) -> list[Period]:
     for v in policy.settings.param[name].all_values:
         if v.pool not in (None, pool) or v.to is None:
             continue
-        if any(value_or_none(policy, name, day, pool=pool) is v for day in (v.from_, v.to)):
+        if any(policy.value(name, day, pool=pool) is v for day in (v.from_, v.to)):
             found[v.from_, v.to] = Period(pool, v.from_, v.to, v.source)
     return [found[k] for k in sorted(found)]
-
-
-def value_or_none(policy: Policy, name: str, on: date, **selected: str) -> Value | None:
-    """Return a dated value, or None where the policy has none that fits."""
-    if not policy.has(name):
-        return None
-    fits = any(v.covers(on) and v.fits(selected) for v in policy.settings.param[name].all_values)
-    return policy.value(name, on, **selected) if fits else None
-
-
-def at_or_none(policy: Policy, name: str, on: date, **selected: str) -> Fraction | None:
-    """Return a parameter in fen or as a ratio, or None where no value fits."""
-    value = value_or_none(policy, name, on, **selected)
-    return None if value is None else policy.at(name, on, **selected)
 
 
 def _fund_units(claimed: Claimed, pool: str, mine: I64, owed: Callable[[I64], int]) -> list[Unit]:

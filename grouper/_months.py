@@ -23,7 +23,6 @@ from grouper._funds import (
     FUND,
     TAKER,
     Unit,
-    at_or_none,
     last_day,
     month_budgets,
     month_unit,
@@ -240,8 +239,8 @@ def _pay(
         at = {"pool": unit.pool, "hospital": hospital}
         if account:
             at["level"] = account.level
-        rate = at_or_none(policy, "monthly_rate", unit.last, **at)
-        deposit_rate = at_or_none(policy, "deposit_rate", unit.last, **at) or Fraction(0)
+        rate = policy.at_or_none("monthly_rate", unit.last, **at)
+        deposit_rate = policy.at_or_none("deposit_rate", unit.last, **at) or Fraction(0)
         pay = account.pay if account else 0
         difference = sum(e.amount or 0 for e in own if e.kind not in MONTHLY)
         owed = pay + difference

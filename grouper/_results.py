@@ -90,6 +90,7 @@ def case_table(
     columns: dict[str, Any] = {
         "hospital_id": labels(r.hospital.index, r.hospital.distinct),
         "hospital_level": labels(r.level.index, r.level.distinct),
+        "hospital_class": labels(r.class_.index, r.class_.distinct),
         "insurance": labels(r.insurance.index, r.insurance.distinct),
         "insured_area": labels(r.insured_area.index, r.insured_area.distinct),
         "pool_id": labels(c.pool, [p.id for p in s.pool]),

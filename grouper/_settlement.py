@@ -36,6 +36,7 @@ from grouper._claims import (
 from grouper._clearing import Cleared, Inputs, clear
 from grouper._closing import Closed, Closing, PointValue
 from grouper._differences import find_differences
+from grouper._distinct import distinct
 from grouper._funds import FUND, Unit, find_units, fund_parameter, last_day, months_of, pools_of
 from grouper._grouping import GroupedBatch
 from grouper._ledger import DECISIONS, ENTRIES, Entry, in_order, place_pools, read_entries, to_table
@@ -457,9 +458,10 @@ class _Run:
         hospitals = hospital_table(cleared)
         if not sums_agree(hospitals, cleared):
             raise ConservationError("the hospitals' payments do not add up to the pools'")
-        used = sorted({(w.hospital, w.level, w.class_) for w in c.wheres})
-        if not c.coefficients.by_hospital:
-            used = sorted({("", level, class_) for _, level, class_ in used})
+        r = c.rows
+        of = (r.hospital, r.level, r.class_)
+        _, first = distinct(*((t.index, len(t.distinct)) for t in of))
+        used = [(r.hospital[k], r.level[k], r.class_[k]) for k in first]
         return {
             "cases": case_table(closing, month_pay, outcomes, only),
             "hospitals": hospitals,

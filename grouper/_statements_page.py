@@ -58,7 +58,7 @@ def write_page(book: Book, layout: Layout, hospital: str, lang: Lang) -> None:
     cases, facts = layout.of(hospital), layout.facts
     units = [r for r in facts.hospitals if r["hospital_id"] == hospital]
     _about(sheet, facts, hospital, lang)
-    _counts(sheet, cases, lang)
+    _counts(sheet, layout, cases, lang)
     _against_rows(sheet, facts, cases, units, lang)
     _accrual(sheet, units, lang)
     _cash(sheet, units, lang)
@@ -82,8 +82,9 @@ def _about(sheet: Sheet, facts: Facts, hospital: str, lang: Lang) -> None:
         sheet.row([word(lang, zh, en), value])
 
 
-def _counts(sheet: Sheet, cases: pa.Table, lang: Lang) -> None:
+def _counts(sheet: Sheet, layout: Layout, cases: pa.Table, lang: Lang) -> None:
     """Write counts and sums by status, band and month."""
+    shown = {c.name: c for c in layout.columns}
     sums = ("total_cost_fen", "booked_fund_fen", "patient_fen", "pay_fen")
     names = [zh for name, _, zh in FIGURES if name in sums]
     for name, zh in (
@@ -97,7 +98,7 @@ def _counts(sheet: Sheet, cases: pa.Table, lang: Lang) -> None:
         aggregates = [([], "count_all"), *((s, "sum") for s in sums)]
         found = cases.group_by(name).aggregate(aggregates).to_pylist()
         for row in sorted(found, key=lambda r: r[name] or ""):
-            given = row[name] or word(lang, "无", "none")
+            [given] = shown[name].shown([row[name] or word(lang, "无", "none")], lang)
             sheet.row([given, row["count_all"], *(row[f"{s}_sum"] or 0 for s in sums)])
         totals = [pc.sum(cases[s]).as_py() or 0 for s in sums]
         sheet.row([word(lang, "合计", "total"), len(cases), *totals], bold=True)

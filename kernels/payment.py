@@ -56,11 +56,3 @@ def price(
                 more = half_up(above, segments[s, NUM], segments[s, DEN])
                 claim[i] = segments[s, WHOLE] + more
                 break
-
-
-@kernel()
-def add_up(part: I32, values: I64, sums: I64) -> None:
-    """Add values[i] to sums[part[i]]; a negative part is left out."""
-    for i in range(len(part)):
-        if part[i] >= 0:
-            sums[part[i]] += values[i]

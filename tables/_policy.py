@@ -15,7 +15,7 @@ from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from grouper.errors import PolicyError, SchemeNotFound
 from grouper.tables._files import check_settings
@@ -32,6 +32,7 @@ from grouper.tables._policy_files import (
 from grouper.tables._policy_layers import FILE, Layers, find_policy, policy_ids, read_layers
 from grouper.tables._policy_model import (
     PARAMETERS,
+    SELECTORS,
     STATUSES,
     UNITS,
     Benchmark,
@@ -87,6 +88,10 @@ class Policy:
     """Hospital coefficients, of `coefficient.file`."""
     places: Places = field(repr=False, default_factory=dict)
     """Where each key stands in the files."""
+    _narrowing: dict[str, tuple[str, ...]] = field(init=False, repr=False, default_factory=dict)
+    _known: dict[Any, tuple[Parameter, Value, Fraction] | None] = field(
+        init=False, repr=False, default_factory=dict
+    )
 
     @property
     def id(self) -> str:
@@ -100,17 +105,44 @@ class Policy:
         ------
         PolicyError : no such parameter, no value in force that fits, or two that fit equally.
         """
-        layer, value = self._find(name, on, selected)
-        return Fraction(value.value) * layer.factor
+        found = self.at_or_none(name, on, **selected)
+        if found is None:
+            raise self._missing(name, on, selected)
+        return found
 
     def value(self, name: str, on: date, **selected: str) -> Value:
         """Return the dated value itself, with source and period; see `at`."""
-        return self._find(name, on, selected)[1]
+        found = self._found(name, on, selected)
+        if found is None:
+            raise self._missing(name, on, selected)
+        return found[1]
 
-    def _find(self, name: str, on: date, selected: Mapping[str, str]) -> tuple[Parameter, Value]:
-        """Find a value and the layer that gives it, the policy's own before what it inherits."""
+    def at_or_none(self, name: str, on: date, **selected: str) -> Fraction | None:
+        """Return a parameter as `at` does, or None where the policy has no value that fits."""
+        found = self._found(name, on, selected)
+        return None if found is None else found[2]
+
+    def _found(
+        self, name: str, on: date, selected: Mapping[str, str]
+    ) -> tuple[Parameter, Value, Fraction] | None:
+        """Find a value once for each day and selectors that any value of the parameter names."""
         if name not in self.settings.param:
-            raise PolicyError(f"the policy {self.id} has no such parameter", parameter=name)
+            return None
+        used = self._narrowing.get(name)
+        if used is None:
+            values = self.settings.param[name].all_values
+            used = tuple(s for s in SELECTORS if any(v.selector(s) is not None for v in values))
+            self._narrowing[name] = used
+        key = (name, on, *(selected.get(s) for s in used))
+        if key not in self._known:
+            found = self._find(name, on, selected)
+            self._known[key] = found and (*found, Fraction(found[1].value) * found[0].factor)
+        return self._known[key]
+
+    def _find(
+        self, name: str, on: date, selected: Mapping[str, str]
+    ) -> tuple[Parameter, Value] | None:
+        """Find a value and the layer that gives it, the policy's own before what it inherits."""
         layer: Parameter | None = self.settings.param[name]
         while layer is not None:
             found = [v for v in layer.values if v.covers(on) and v.fits(selected)]
@@ -121,10 +153,15 @@ class Policy:
             if found:
                 return layer, found[0]
             layer = layer.inherited
+        return None
+
+    def _missing(self, name: str, on: date, selected: Mapping[str, str]) -> PolicyError:
+        if name not in self.settings.param:
+            return PolicyError(f"the policy {self.id} has no such parameter", parameter=name)
         first = min(v.from_ for v in self.settings.param[name].all_values)
-        wanted = ", ".join(f"{k} {v}" for k, v in selected.items())
+        wanted = ", ".join(f"{k} {v}" for k, v in selected.items() if v)
         message = f"no value on {on} for {wanted or 'all'}; the first is of {first}"
-        raise PolicyError(message, parameter=name)
+        return PolicyError(message, parameter=name)
 
     def has(self, name: str) -> bool:
         """Tell whether the policy gives a parameter."""

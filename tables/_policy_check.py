@@ -227,7 +227,7 @@ def _pools(s: PolicySettings) -> Iterator[Fault]:
     for k, p in enumerate(s.pool):
         own = tuple(map(frozenset, (p.insurance, p.insured_area, p.hospital_area, p.hospital)))
         if own in lists:
-            yield ("pool", k), f"the same lists as pool {lists[own]!r}, which takes all its cases"
+            yield ("pool", k), f"two pools of the same lists: {lists[own]!r} takes all the cases"
         lists.setdefault(own, p.id)
         if p.price_of is not None and p.price_of not in makers:
             message = f"{p.price_of!r} is no pool with a price of its own"

@@ -38,7 +38,7 @@ ENTRY_KERNELS: dict[str, Any] = {
     "blank_repeats": codes.blank_repeats,
     "gather": codes.gather,
     "price": payment.price,
-    "add_up": payment.add_up,
+    "scale": _money.scale,
     "apportion_within": _money.apportion_within,
 }
 

@@ -38,20 +38,20 @@ class Clearing:
         self.last = unit.period[1]
         self.rows = hospital_rows(unit)
         self.kept: dict[str, int] = defaultdict(int)  # by column of the pool
-        self.entries = special_entries(unit)
+        self.entries = [] if unit.maker else special_entries(unit)
         self.paid = [
             r
             for r in run.result.payments
             if r["pool_id"] == unit.pool and r["month"] in self.months
         ]
         self.add_hospitals_without_cases()
-        self.main = [row for row in self.rows if row["line"] in ("fund", "taker")]
+        self.main = [row for row in self.rows if row["line"] == "fund"]
 
     def add_hospitals_without_cases(self) -> None:
         """A hospital that was paid, or has an entry, and has no case any more."""
         kinds = ("deduction", "adjustment", "prepayment")
         main = self.unit.closing.lines[0].name
-        others = {(r["line"], r["hospital_id"]) for r in self.paid}
+        others = {(r["line"], r["hospital_id"]) for r in self.paid if r["paid_fen"]}
         others |= {(main, h) for h in self.run.given(self.unit, self.months, *kinds)}
         there = {(r["line"], r["hospital_id"]) for r in self.rows}
         for line, hospital in sorted(others - there):

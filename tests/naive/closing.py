@@ -104,12 +104,15 @@ class Closing:
         self.zero: bool = policy.method["negative"] == "zero_case"
         self.standard: dict[str, int] = {}
         self.pay: dict[str, int] = {}
-        self.ours = [c for c in cases if c.line == "fund"]
-        self.pay_by_price(c for c in cases if c.line != "fund")
+        self.main = "taker" if pool in policy.price_takers else "fund"
+        self.ours = [c for c in cases if c.line == self.main]
         inside = policy.text.get("carve_out", {}).get("fund") == "inside"
         self.carved = {c.id: c.carved for c in cases}
         self.inside = sum(c.carved for c in self.ours) if inside else 0
         self.carve_out_is_inside = inside
+        beside = [c for c in cases if c.line != self.main]
+        self.pay_by_price(beside)
+        self.add_carve_outs(beside)
         self.fund = self.off_top = self.shared = self.remainder = 0
         self.balance = self.undistributed = self.to_reserve = self.drawn = 0
         self.num: int | None = None  # of the point value, fen per claim unit
@@ -128,9 +131,7 @@ class Closing:
     @property
     def lines(self) -> list[Line]:
         """The fund (or the price taker's), then what is paid beside it."""
-        found = [
-            Line("taker" if self.pool in self.policy.price_takers else "fund", self.ours, self.pay)
-        ]
+        found = [Line(self.main, self.ours, self.pay)]
         for family in self.policy.text.get("family", []):
             if family.get("fund") == "outside":
                 name = f"family:{family['id']}"
@@ -153,20 +154,20 @@ class Closing:
         if self.policy.shares:
             off = [c for c in self.ours if self.claims[c.id].off_top]
             self.pay_by_price(off)
-            self.off_top = sum(self.pay[c.id] for c in off)
-            left = fund - self.off_top - self.inside
+            self.off_top = sum(self.pay[c.id] for c in off) + self.inside
+            left = fund - self.off_top
             if left < 0:
-                raise Refused(f"{self.off_top + self.inside} fen go off the top of {fund}")
+                raise Refused(f"{self.off_top} fen go off the top of {fund}")
             score = [c for c in self.ours if not self.claims[c.id].off_top]
             if score:
                 self.share_out(left, score)
         else:
             self.pay_by_rate()
-        self.add_carve_outs()
-        left = fund - self.paid("fund") + self.drawn
+        self.add_carve_outs(self.ours)
+        left = fund - self.paid(self.main) + self.drawn
         if not self.policy.shares:
             self.balance = left
-        elif self.policy.method["left_over"] == "reserve":
+        elif self.policy.method["left_over"] == "reserve" and left > 0:
             self.to_reserve = left
         else:
             self.undistributed = left
@@ -176,26 +177,26 @@ class Closing:
         score = [c for c in self.ours if not self.at_price(self.claims[c.id])]
         priced = [c for c in self.ours if self.at_price(self.claims[c.id])]
         self.pay_by_price(priced)
-        if self.policy.shares:
-            self.off_top = sum(self.pay[c.id] for c in priced)
-        if score and value is None:
-            raise Refused(f"no point value for the cases of {score[0].pool}")
+        if self.policy.shares and self.main == "fund":
+            self.off_top = sum(self.pay[c.id] for c in priced) + self.inside
+        if self.cases and value is None:
+            raise Refused(f"no point value for the cases of {self.pool}")
         for c in score:
             assert value is not None
             self.standard[c.id] = half_up(self.claims[c.id].amount * value)
             self.pay[c.id] = self.owed(c, self.standard[c.id])
         self.at_least_zero(score)
-        if value is not None and not self.policy.fixed:
+        if value is not None and self.policy.shares:
             self.num, self.den = value.numerator, value.denominator
-        self.add_carve_outs()
-        paid = self.paid("fund")
+        self.add_carve_outs(self.ours)
+        paid = self.paid(self.main)
         self.fund = paid if fund is None else fund
         self.balance = self.fund - paid
 
-    def add_carve_outs(self) -> None:
+    def add_carve_outs(self, cases: Iterable[Case]) -> None:
         """Inside the fund, what is carved out is part of the payment."""
         if self.carve_out_is_inside:
-            for c in self.ours:
+            for c in cases:
                 self.pay[c.id] += c.carved
 
     def at_price(self, claim: Claim) -> bool:
@@ -320,7 +321,7 @@ class Closing:
             value = Fraction(self.num, self.den)
         if value < 0:
             raise Refused("the points would be worth less than nothing")
-        self.shared = half_up(value * sum(amounts.values()))
+        self.shared = self.num or 0
         exact = {k: max(value * amounts[k] - u, Fraction(0)) for k, u in owed.items()}
         whole = {k: floor(g) for k, g in exact.items()}
         if within:
@@ -351,14 +352,15 @@ class Closing:
         """ρ, the part of the cost that the fund bears."""
         if self.scope == "published":
             return self.published(case)
+        line = [c for c in self.cases if c.line == case.line]
         if self.scope == "hospital":
-            return booked_to_cost(c for c in self.cases if c.hospital == case.hospital)
-        return booked_to_cost([case] if self.scope == "case" else self.cases)
+            return booked_to_cost(c for c in line if c.hospital == case.hospital)
+        return booked_to_cost([case] if self.scope == "case" else line)
 
     def common_ratio(self, shared: Sequence[Case]) -> Fraction:
         """The one ρ that turns the fund into what the points are worth."""
         if self.scope != "published":
-            found = {booked_to_cost(self.cases)}
+            found = {booked_to_cost(self.ours)}
         else:
             found = {self.published(c) for c in shared}
         if len(found) > 1 or found == {Fraction(0)}:

@@ -206,7 +206,7 @@ def pool_rows(unit: Unit, hospitals: Sequence[Row], kept: Mapping[str, int]) -> 
     rows, planned = [row], dict(b.planned)
     for line in beside:
         money = planned.pop(line.name.removeprefix("family:"), None)
-        if line.cases or money is not None:
+        if line.cases or money is not None or (line.is_money and c.cases):
             rows.append(outside_row(unit, line.name, money, sums(c, line)))
     rows += [
         outside_row(unit, f"less:{item}", fen, {"pay_fen": 0}) for item, fen in planned.items()
@@ -311,12 +311,13 @@ def floor_hospital(policy: Policy, row: Row) -> None:
 def candidates(policy: Policy, unit: Unit) -> list[Row]:
     """Cases that cost more than their standard, ranked within each scope of the quota."""
     section = policy.text.get("special_cases")
-    if section is None:
+    if section is None or unit.maker:
         return []
     per = section.get("per", "pool")
     scopes: dict[str, list[Case]] = defaultdict(list)
-    for c in unit.closing.ours:
-        scopes["" if per == "pool" else getattr(c, per)].append(c)
+    for c in unit.cases:
+        if c.family is None or c.family.get("fund") != "outside":
+            scopes["" if per == "pool" else getattr(c, per)].append(c)
     rows = []
     for scope, cases in scopes.items():
         first = min(cases, key=lambda c: c.id.encode())
@@ -373,11 +374,11 @@ class NaivePolicy(Policy):
         close_units(units)
         tables: dict[str, list[Row]] = defaultdict(list)
         for unit in units:
-            special = special_entries(unit)
+            special = [] if unit.maker else special_entries(unit)
             tables["entries"] += special + area_entries(unit)
             own = hospital_rows(unit)
             for row in own:
-                if row["line"] in ("fund", "taker"):
+                if row["line"] == "fund":
                     mine = (e for e in special if e["hospital_id"] == row["hospital_id"])
                     row["special_fen"] = sum(e["amount_fen"] for e in mine)
                     floor_hospital(self, row)

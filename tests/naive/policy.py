@@ -45,6 +45,7 @@ class Case:
     insurance: str
     insured_area: str
     pool: str
+    taker: bool  # the pool takes the point value of another
     period: tuple[date, date]  # of the fund that pays it; of its maker's for a price taker
     family: Table | None
     cost: int | None  # cost used; None: unknown
@@ -60,10 +61,27 @@ class Case:
         return f"{self.fund_day:%Y-%m}"
 
     @property
+    def where(self) -> dict[str, str]:
+        """What a dated value may be narrowed to; the group is of the price, not the case."""
+        return {
+            "insurance": self.insurance,
+            "level": self.level,
+            "class": self.class_,
+            "hospital": self.hospital,
+            "pool": self.pool,
+            "area": self.area,
+            "month": self.month,
+            **({"family": self.family["id"]} if self.family else {}),
+        }
+
+    @property
     def line(self) -> str:
         """The row of the pools table that pays it."""
-        outside = self.family is not None and self.family.get("fund") == "outside"
-        return f"family:{self.family['id']}" if outside and self.family else "fund"
+        if self.taker:
+            return "taker"
+        if self.family is not None and self.family.get("fund") == "outside":
+            return f"family:{self.family['id']}"
+        return "fund"
 
 
 @dataclass(frozen=True)
@@ -158,6 +176,7 @@ class NaivePolicy(PolicyText):
             insurance=insurance,
             insured_area=who["insured_area"],
             pool=pool,
+            taker=pool in self.price_takers,
             period=(fund.start, fund.end),
             family=self.family(row),
             cost=max(cost - outside, 0) if cost is not None else None,
@@ -263,6 +282,11 @@ class NaivePolicy(PolicyText):
         if payer.row is None or payer.row.weight is None:
             return None
         return payer.row.weight * payer.share
+
+    def family_factor(self, case: Case) -> Fraction:
+        if case.family is None:
+            return Fraction(1)
+        return self.at("family_factor", case.day, **case.where)
 
     # ------------------------------------------------------------------------ edges, units
 

@@ -73,18 +73,6 @@ class Pricing:
         self.decide(claims, ledger, until)
         return claims
 
-    def where(self, case: Case) -> dict[str, str]:
-        return {
-            "insurance": case.insurance,
-            "level": case.level,
-            "class": case.class_,
-            "hospital": case.hospital,
-            "pool": case.pool,
-            "area": case.area,
-            "month": case.month,
-            **({"family": case.family["id"]} if case.family else {}),
-        }
-
     def claim(self, case: Case) -> Claim:
         if case.family is not None and case.family["pay"] != "factor":
             return self.by_family(case, case.family)
@@ -100,27 +88,22 @@ class Pricing:
         name = f"family:{family['id']}"
         if family["pay"] == "booked":
             return Claim(name, 0, off_top=True, booked=True)
-        price = self.policy.at(family["pay"], case.day, **self.where(case))
+        price = self.policy.at(family["pay"], case.day, **case.where)
         if family["pay"] == "per_day":
             if case.row.get("los") is None:
                 raise Refused(f"case {case.id}: {name} needs the length of stay")
             price *= max(case.row["los"], 1)
         inside = family.get("fund", "points") == "points"
         if inside and self.policy.points:
-            p0 = self.policy.at("point_value_budget", case.day, **self.where(case))
+            p0 = self.policy.at("point_value_budget", case.day, **case.where)
             score = half_up(half_up(price) / p0 * self.policy.unit_of_score)
             return Claim(name, score, score)
         fen = half_up(price)
         return Claim(name, fen, fen, off_top=not inside, priced=True)
 
-    def family_factor(self, case: Case) -> Fraction:
-        if case.family is None:
-            return Fraction(1)
-        return self.policy.at("family_factor", case.day, **self.where(case))
-
     def by_rule(self, case: Case, status: str, rule: Table) -> Claim:
         """Pay a case that has no weight of its own group by the rule of its status."""
-        kind, name, where = rule["rule"], f"status:{status}", self.where(case)
+        kind, name, where = rule["rule"], f"status:{status}", case.where
         if kind == "zero":
             return Claim(name, 0, off_top=True, nothing=True)
         if kind == "booked":
@@ -128,9 +111,8 @@ class Pricing:
         v = Fraction(rule["value"])
         if kind == "weight":
             h = self.coefficients.of(case, where) if rule.get("coefficient") else Fraction(1)
-            worth = v * self.family_factor(case)
-            amount = half_up(worth * h * self.policy.price(case, where))
-            return Claim(name, amount, amount, weight=v, aux=Fraction(1), factor=h, worth=worth)
+            amount = half_up(v * h * self.policy.price(case, where))
+            return Claim(name, amount, amount, weight=v, aux=Fraction(1), factor=h, worth=v)
         if case.cost is None:
             raise Refused(f"case {case.id}: {name} needs a cost")
         if kind == "cost":
@@ -140,7 +122,7 @@ class Pricing:
         return Claim(name, amount, amount)
 
     def cost_over_mean(self, case: Case, v: Fraction) -> int:
-        where = self.where(case)
+        where = case.where
         if case.cost is None:
             raise Refused(f"case {case.id}: cost_over_mean needs a cost")
         mean = self.policy.at("overall_mean", case.day, **where)
@@ -151,20 +133,21 @@ class Pricing:
         policy = self.policy
         assert row.weight is not None
         basic = policy.text.get("basic") if row.basic else None
-        where = {**self.where(case), "group": row.group}
+        where = {**case.where, "group": row.group}
         if basic is not None:
             where["level"] = basic.get("level", case.level)
         no_coefficient = basic is not None and "level" not in basic
         h = Fraction(1) if no_coefficient else self.coefficients.of(case, where)
         aux = Fraction(case.row.get("aux_factor") or 1)
-        worth = row.weight * share * aux * self.family_factor(case)
+        weight = row.weight * share * policy.family_factor(case)
+        worth = weight * aux
         price = policy.price(case, where)
         full, bare = half_up(worth * h * price), half_up(worth * price)
         claim = Claim(
             pay_as=row.group,
             amount=full,
             full=full,
-            weight=row.weight * share,
+            weight=weight,
             aux=aux,
             factor=h,
             worth=worth,
@@ -241,14 +224,14 @@ class Pricing:
     # ------------------------------------------------------------------------ afterwards
 
     def keep_to_quota(self, claims: dict[str, Claim]) -> None:
-        """Only so many cases stay high, those that cost most above their benchmark."""
+        """In each pool and period only so many stay high, those that cost most above the benchmark."""
         quota = self.policy.text.get("high_quota")
         if quota is None:
             return
         per = quota.get("per", "hospital")
         scopes: dict[Any, list[Case]] = defaultdict(list)
         for c in self.cases:
-            scopes[getattr(c, per), c.period].append(c)
+            scopes[getattr(c, per), c.pool, c.period].append(c)
         for cases in scopes.values():
             left = floor(Fraction(quota["share"]) * len(cases))
             high = [c for c in cases if claims[c.id].band == "high"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -142,12 +142,14 @@ class Run:
     def recall(self) -> None:
         """Take over the months of published runs as they are."""
         self.frozen = {month for run in self.prior for month in run.settled}
+        self.before: list[Row] = []  # payments of published months, of any period
         self.published: dict[tuple[str, str], Owed] = {}
         self.owed: dict[tuple[str, str], Owed] = {}  # with the differences since
         for run in self.prior:
             own = {k: owed for k, owed in run.owed.items() if k[0] in run.settled}
             self.published |= own
             self.owed |= run.owed
+            self.before += [r for r in run.payments if r["month"] in run.settled]
             mine = self.result.months, self.result.payments
             for theirs, rows in zip((run.months, run.payments), mine, strict=True):
                 for row in theirs:
@@ -237,8 +239,7 @@ class Run:
         so_far = [
             r
             for r in [*self.result.months, row]
-            if r["pool_id"] == unit.pool and r["month"] in months_of(unit.period)
-            if r["month"] <= month
+            if r["pool_id"] == unit.pool and r["month"] <= month
         ]
         fund, paid = (sum(r[name] for r in so_far) for name in ("fund_fen", "pay_fen"))
         ratio = Fraction(paid, fund) if fund else None
@@ -313,12 +314,10 @@ class Run:
 
     def carried(self, unit: Unit, line: str, month: str) -> dict[str, int]:
         """What the month before left below 0."""
-        months = months_of(unit.period)
-        place = months.index(month)
-        before = months[place - 1] if place else ""
+        before = f"{first_day(month) - timedelta(days=1):%Y-%m}"
         return {
             row["hospital_id"]: row["due_fen"]
-            for row in self.result.payments
+            for row in [*self.before, *self.result.payments]
             if (row["pool_id"], row["line"], row["month"]) == (unit.pool, line, before)
             and row["due_fen"] < 0
         }

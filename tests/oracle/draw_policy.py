@@ -35,11 +35,16 @@ MONEY = (
     "deductible_fen",
     "carve_out_fen",
     "unreasonable_fen",
+    "tcm_fen",
 )
-TEXT = ("case_id", "status", "group", "hospital_id", "hospital_level", "insurance", "pay_note")
+TEXT = (
+    *("case_id", "status", "group", "hospital_id", "hospital_level", "hospital_class"),
+    *("insurance", "pay_note", "patient_id"),
+)
 FIELDS: dict[str, Any] = {
     **dict.fromkeys(TEXT, pa.string()),
-    **dict.fromkeys(("settlement_date", "discharge_date"), pa.date32()),
+    **dict.fromkeys(("settlement_date", "discharge_date", "admission_date"), pa.date32()),
+    "age": pa.int32(),
     **dict.fromkeys(MONEY, pa.int64()),
 }
 HOSPITAL_FIELDS: dict[str, Any] = {

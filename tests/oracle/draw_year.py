@@ -144,6 +144,7 @@ def _policy(rng: random.Random, method: dict[str, Any]) -> dict[str, Any]:
     method.setdefault("left_over", rng.choice(left_over))
     method |= SOURCE
     families = _families(rng, shares)
+    bands = _bands(rng, method)
     return {
         "id": "drawn",
         "title": "drawn",
@@ -155,10 +156,10 @@ def _policy(rng: random.Random, method: dict[str, Any]) -> dict[str, Any]:
         "weights": [{"file": "w.csv", "from": date(2020, 1, 1), **SOURCE}],
         "basic": _maybe(rng, 0.4, dict(SOURCE)),
         "coefficient": _coefficient(rng),
-        **_bands(rng, method),
+        **bands,
         "high_quota": _maybe(
             rng,
-            0.4,
+            0.5 if bands.get("high") else 0,
             {
                 "share": Decimal("0.05"),
                 "per": rng.choice(["hospital", "level", "pool"]),
@@ -632,8 +633,20 @@ def _ledger(rng: random.Random, policy: Mapping[str, Any], cases: Rows) -> Rows:
             "settlement_month": f"{case['settlement_date']:%Y-%m}",
         }
 
-    grouped = [c for c in cases if c["status"] == "grouped" and c["total_cost_fen"]]
-    for case in rng.sample(grouped, 8):
+    plain = {
+        "med_type": "21",
+        "department": "内科",
+        "ipt_med_type": "1",
+    }  # in no family with a price
+    single = [
+        c
+        for c in cases
+        if c["total_cost_fen"]
+        and c["los"] < 60
+        and all(c[k] == v for k, v in plain.items())
+        and _pool(policy, c) != "away"
+    ]
+    for case in rng.sample(single, min(8, len(single))):
         for kind in rng.choice([["special_case"], ["appeal"], ["special_case", "appeal"]]):
             outcome = rng.choice(["refused", "score", "cost_over_mean", "booked"])
             value = {"score": "123.45", "cost_over_mean": "1.1"}.get(outcome)
@@ -646,8 +659,7 @@ def _ledger(rng: random.Random, policy: Mapping[str, Any], cases: Rows) -> Rows:
     for kind in ("release", "prepayment"):
         add(kind, **someone(), amount_fen=rng.randrange(1, 200_000))
     if policy["year"]["assessment"] != "none":
-        for _ in range(2):
-            add("assessment", **someone(), value=rng.choice(["0.95", "1", "1.013"]))
+        add("assessment", **someone(), value=rng.choice(["0.95", "1", "1.013"]))
     return entries
 
 

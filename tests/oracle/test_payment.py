@@ -148,7 +148,9 @@ def shipped_case(rng: random.Random, naive: NaivePolicy, k: int) -> Row:
         for p in ("base_rate", "coefficient")
         for v in naive.text["param"].get(p, {"values": []})["values"]
     ]
-    levels = sorted({v["level"] for v in known if "level" in v})
+    levels = sorted({v["level"] for v in known if "level" in v}) or ["三级", "二级", "一级"]
+    insurances = sorted({v["insurance"] for v in known if "insurance" in v}) or ["310", "390"]
+    hospital = rng.randrange(9)
     start = max(w["from"] for w in naive.text["weights"])
     group = rng.choice(sorted(next(iter(naive.tables.values()))))
     notes = [n.id for n in naive.notes if n.group == group]
@@ -159,13 +161,18 @@ def shipped_case(rng: random.Random, naive: NaivePolicy, k: int) -> Row:
         f"C{k}",
         group=group,
         status=rng.choice(["grouped"] * 9 + ["ambiguous", "ungrouped", "rejected"]),
-        hospital_id=f"H{rng.randrange(9)}",
-        hospital_level=rng.choice(levels),
-        insurance=rng.choice(["310", "390"]),
+        hospital_id=f"H{hospital}",
+        hospital_level=levels[hospital % len(levels)],
+        hospital_class=["", "产科专科", "A"][hospital % 4 % 3],
+        insurance=rng.choice(insurances),
+        patient_id=f"P{rng.randrange(60)}",
+        age=rng.randrange(95),
+        admission_date=start + timedelta(days=rng.randrange(300)),
         settlement_date=start + timedelta(days=rng.randrange(365)),
         pay_note=rng.choice([None, *notes]),
         total_cost_fen=rng.choice([300_000, 900_000, 2_500_000, 20_000_000]),
         fund_paid_fen=rng.randrange(300_000),
+        tcm_fen=rng.randrange(100_000),
     )
 
 
@@ -503,7 +510,7 @@ def test_ties_of_the_largest_remainder_go_by_the_bytes_of_the_ids(tmp_path: Path
         ("ratio_scope", {**POINT, "ratio_scope": "hospital"}, {}),
         ("rejected", POINT, {"rules": {"rejected": {"rule": None}}}),
         ("benchmark", FIXED, {"low": [edge("0.5", "cost")]}),
-        ("two pools", FIXED, {"pool": [{"id": "a"}, {"id": "b"}]}),
+        ("the same lists", FIXED, {"pool": [{"id": "a"}, {"id": "b"}]}),
     ],
 )
 def test_a_contradictory_policy_is_refused(

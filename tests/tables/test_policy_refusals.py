@@ -338,7 +338,7 @@ CONTRADICTIONS = {
     # ------------------------------------------------------------------------------------- pools
     "a pool twice": broken("pool.1.id: 'staff' stands twice", ('id = "rest"', 'id = "staff" #!')),
     "two pools of the same lists": broken(
-        "pool.2: the same lists as pool 'staff', which takes all its cases",
+        "pool.2: two pools of the same lists: 'staff' takes all the cases",
         more='[[pool]] #!\nid = "again"\ninsurance = ["310"]\n',
     ),
     "the price of no pool": broken(
