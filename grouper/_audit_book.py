@@ -191,11 +191,12 @@ class Sheet:
         if isinstance(value, bool):
             return int(self.to.write_boolean(self.at, k, value))
         if kind == "money" and isinstance(value, int):
-            if abs(value) < MOST_FEN:
-                return int(self.to.write_number(self.at, k, float(yuan(value)), style))
-            return int(self.to.write_string(self.at, k, yuan(value)))
+            if abs(value) >= MOST_FEN:
+                return int(self.to.write_string(self.at, k, yuan(value)))
+            value = Decimal(yuan(value))  # its digits go into the file as they are
         if isinstance(value, int | Decimal | Fraction) and -(2**53) < value < 2**53:
-            return int(self.to.write_number(self.at, k, float(value), style))
+            number = float(value) if isinstance(value, Fraction) else value
+            return int(self.to.write_number(self.at, k, number, style))
         if isinstance(value, date) and not isinstance(value, datetime):
             return int(self.to.write_datetime(self.at, k, value, style))
         text = str(value)

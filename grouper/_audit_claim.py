@@ -60,7 +60,7 @@ def _by_weight(c: Chain) -> None:
         return
     _band(c, tiers)
     tier = tiers.get(c.case.get("band") or "")
-    if tier is None or tier.pay == "base":
+    if tier is None or tier.pay == "base" or not c["benchmark"]:
         c.live("claim", "{full}", c["full"])
     else:
         _of_tier(c, tier)
@@ -92,7 +92,6 @@ def _band(c: Chain, tiers: Mapping[str, Edge]) -> None:
     if over:
         c.cells["over_quota"] = True
         c.given["quota"] = "quota 高倍率限额"
-    if over:
         found, formula = "normal", f'IF({{over_quota}},"normal",{formula})'
     if not c["benchmark"]:
         found = ""

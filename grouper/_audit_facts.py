@@ -6,6 +6,7 @@ something that the run does not record, or dated by a day that it does not keep.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from fractions import Fraction
@@ -26,6 +27,8 @@ FUND, TAKER, CARVE_OUT = "fund", "taker", "carve_out"
 """Lines of pools.parquet; others are family:ID (outside the fund) and less:ID (no cases)."""
 
 BANDS = ("low", "high", "extreme")
+
+_DATED = re.compile(r"\d{4}(-\d\d){0,2}(/(\d{4}(-\d\d){0,2}|None))?")
 
 
 def rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
@@ -269,11 +272,11 @@ class Facts:
 
 
 def of_period(found: Sequence[Row], day: date) -> Row | None:
-    """Return the row whose period holds a day; a single one is of every day."""
+    """Return the row whose period holds a day; a single one with a name for its period is of every day."""
     exact = [r for r in found if covers(str(r.get("period") or ""), day)]
-    if len(exact) == 1:
-        return exact[0]
-    return found[0] if len(found) == 1 else None
+    if not exact and len(found) == 1 and not _DATED.fullmatch(str(found[0].get("period") or "")):
+        return found[0]
+    return exact[0] if len(exact) == 1 else None
 
 
 def _from(value: Row) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -245,7 +245,21 @@ def _list(
 
 # ------------------------------------------------------------------------------------------ changes
 
+
+class Paid(NamedTuple):
+    """What a run says of a case, as far as runs are compared."""
+
+    month: str
+    group: str | None
+    final_score: Any
+    pay_fen: int
+
+
+CaseKey: TypeAlias = tuple[str, str, int]
+"""Case, hospital, and which of the rows of the two."""
+
 _COMPARED = (("group", "病组"), ("final_score", "最终分值"), ("pay_fen", "支付额"))
+_NOT_THERE = Paid("", None, None, 0)
 
 
 def write_changes(book: Book, run: RunFolder, prior: Sequence[RunFolder]) -> int:
@@ -265,13 +279,10 @@ def write_changes(book: Book, run: RunFolder, prior: Sequence[RunFolder]) -> int
     for earlier in prior:
         names = [_run_name(earlier), _run_name(run)]
         for key, what, before, after in changes(earlier, run):
-            some = after or before or {}
-            pairs = [(before or {}).get(n) for n, _ in _COMPARED]
-            now = [(after or {}).get(n) for n, _ in _COMPARED]
-            mixed = [x for pair in zip(pairs, now, strict=True) for x in pair]
-            difference = (now[2] or 0) - (pairs[2] or 0)
-            month = some.get("settlement_month")
-            sheet.row([*names, key[0], key[1], month, what, *mixed, difference])
+            old, new = before or _NOT_THERE, after or _NOT_THERE
+            pairs = [x for pair in zip(old[1:], new[1:], strict=True) for x in pair]
+            difference = new.pay_fen - old.pay_fen
+            sheet.row([*names, *key[:2], new.month or old.month, what, *pairs, difference])
             count, total = count + 1, total + difference
     if count:
         sheet.row(["合计 total", *[None] * 11, total], bold=True)
@@ -279,13 +290,13 @@ def write_changes(book: Book, run: RunFolder, prior: Sequence[RunFolder]) -> int
 
 
 def _run_name(run: RunFolder) -> str:
-    told = run.manifest.get("run", {})
+    told = run.manifest.get("run") or {}
     return " ".join(str(x) for x in (run.path.name, told.get("period"), told.get("status")) if x)
 
 
 def changes(
     earlier: RunFolder, later: RunFolder
-) -> Iterator[tuple[tuple[str, str, int], str, Row | None, Row | None]]:
+) -> Iterator[tuple[CaseKey, str, Paid | None, Paid | None]]:
     """Yield key, what changed, before and after of each case; a month of one run only is left out."""
     before, after = _by_case(earlier), _by_case(later)
     months = _months(earlier) & _months(later)
@@ -293,27 +304,27 @@ def changes(
         old, new = before.get(key), after.get(key)
         if old is None or new is None:
             one = old or new
-            if one is not None and one["settlement_month"] in months:
+            if one is not None and one.month in months:
                 yield key, "new 新增" if old is None else "gone 消失", old, new
-            continue
-        if what := [f"{n} {zh}" for n, zh in _COMPARED if old.get(n) != new.get(n)]:
+        elif what := [f"{n} {zh}" for n, zh in _COMPARED if getattr(old, n) != getattr(new, n)]:
             yield key, ", ".join(what), old, new
 
 
-def _by_case(run: RunFolder) -> dict[tuple[str, str, int], Row]:
+def _by_case(run: RunFolder) -> dict[CaseKey, Paid]:
     """Return the rows by case and hospital; the same once more is counted on."""
     table = run.tables["cases"]
-    found: dict[tuple[str, str, int], Row] = {}
+    found: dict[CaseKey, Paid] = {}
     seen: defaultdict[tuple[str, str], int] = defaultdict(int)
     names = ["case_id", "hospital_id", "settlement_month", *(n for n, _ in _COMPARED)]
     for row in iterate(table.select([n for n in names if n in table.schema.names])):
         key = (str(row["case_id"]), str(row["hospital_id"]))
-        found[(*key, seen[key])] = row
+        paid = (row.get("group"), row.get("final_score"), row["pay_fen"])
+        found[(*key, seen[key])] = Paid(str(row["settlement_month"]), *paid)
         seen[key] += 1
     return found
 
 
 def _months(run: RunFolder) -> set[str]:
-    told = run.manifest.get("run", {}).get("months")
+    told = (run.manifest.get("run") or {}).get("months")
     months = told or run.tables["cases"]["settlement_month"].unique().to_pylist()
     return {str(m) for m in months}

@@ -258,7 +258,7 @@ def make(
     output.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     try:
-        _write_inputs(region, work, scheme, method)
+        write_inputs(region, work, scheme, method)
         grouped, facts = _runs.group_files(
             str(work / "cases.parquet"), scheme, threads=threads, step=step
         )
@@ -289,7 +289,7 @@ def _check_target(output: Path, overwrite: bool) -> None:
         raise CaseFileError(message + "name a new folder", file=output.name)
 
 
-def _write_inputs(region: Region, folder: Path, scheme: str, method: str) -> None:
+def write_inputs(region: Region, folder: Path, scheme: str, method: str) -> None:
     """Write cases, hospitals and the policy as a user would bring them."""
     write_table(region.cases, folder / "cases.parquet")
     write_table(region.hospitals, folder / "hospitals.csv")

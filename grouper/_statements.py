@@ -25,7 +25,7 @@ from grouper._audit_book import Column, Lang, open_book, word
 from grouper._audit_facts import Facts
 from grouper._statements_layout import Layout, lay_out
 from grouper._statements_page import write_page
-from grouper._writing import RunFolder, _put_in_place, _replacing, content_hash, read_run
+from grouper._writing import RunFolder, _put_in_place, _replacing, read_run
 from grouper.errors import CaseFileError
 
 INDEX = "index.json"
@@ -145,13 +145,12 @@ def _check_target(target: Path) -> None:
     held = {p.relative_to(target).as_posix() for p in target.rglob("*")}
     if not held:
         return
-    listed: set[str] = set()
-    if INDEX in held:
-        try:
-            listed = set(json.loads((target / INDEX).read_text("utf-8"))["files"])
-        except (OSError, ValueError, KeyError, TypeError):
-            listed = set()
-    if foreign := sorted(held - listed - {INDEX} if listed or held == {INDEX} else held):
+    try:
+        files = json.loads((target / INDEX).read_text("utf-8"))["files"]
+        listed = {INDEX, *files} if isinstance(files, dict) else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = set()
+    if foreign := sorted(held - listed):
         message = f"it holds {foreign[0]}, which is no statement; name another folder"
         raise CaseFileError(message, file=str(target))
 
@@ -166,13 +165,9 @@ def _write_parquet(path: Path, layout: Layout, hospital: str, lang: Lang) -> Non
     """Write the cases with the content hash of the run's tables in the file's metadata."""
     import pyarrow.parquet as pq
 
-    run = layout.facts.run
-    outputs = dict(run.manifest.get("outputs") or {})
-    if "cases" not in outputs:
-        outputs["cases"] = content_hash(run.tables["cases"])
     told = {
-        "grouper.content_hash": str(outputs["cases"]),
-        "grouper.outputs": json.dumps(outputs, sort_keys=True),
+        "grouper.content_hash": layout.hashes["cases"],
+        "grouper.outputs": json.dumps(layout.hashes, sort_keys=True),
         "grouper.policy": str(layout.facts.told.get("fingerprint", "")),
         "grouper.hospital_id": hospital,
     }

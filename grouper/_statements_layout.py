@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 
 from grouper._audit_book import Kind, Lang
 from grouper._audit_facts import Facts, column, fraction, rows
+from grouper._writing import content_hash
 from grouper.tables._dip import FILE as SCHEME_FILE
 from grouper.tables._files import SHIPPED
 
@@ -84,6 +86,12 @@ class Layout:
     table: pa.Table
     places: Mapping[str, tuple[int, int]]
     hospitals: Sequence[str]
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """The content hashes of the run's tables; that of the cases is there in any case."""
+        told = dict(self.facts.run.manifest.get("outputs") or {})
+        return told if "cases" in told else {"cases": content_hash(self.facts.run.tables["cases"])}
 
     def of(self, hospital: str) -> pa.Table:
         """Return the cases of a hospital."""

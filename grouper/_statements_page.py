@@ -57,7 +57,7 @@ def write_page(book: Book, layout: Layout, hospital: str, lang: Lang) -> None:
     sheet = book.sheet(word(lang, "对账", "reconciliation"), (), lang)
     cases, facts = layout.of(hospital), layout.facts
     units = [r for r in facts.hospitals if r["hospital_id"] == hospital]
-    _about(sheet, facts, hospital, lang)
+    _about(sheet, layout, hospital, lang)
     _counts(sheet, layout, cases, lang)
     _against_rows(sheet, facts, cases, units, lang)
     _accrual(sheet, units, lang)
@@ -66,9 +66,9 @@ def write_page(book: Book, layout: Layout, hospital: str, lang: Lang) -> None:
     _ledger(sheet, facts, hospital, cases, lang)
 
 
-def _about(sheet: Sheet, facts: Facts, hospital: str, lang: Lang) -> None:
-    manifest, told = facts.run.manifest, facts.told
-    run = manifest.get("run") or {}
+def _about(sheet: Sheet, layout: Layout, hospital: str, lang: Lang) -> None:
+    told = layout.facts.told
+    run = layout.facts.run.manifest.get("run") or {}
     sheet.heading(word(lang, "对账单", "Statement"))
     sheet.header(_columns(("what", "项目"), ("value", "内容"), kind="text"))
     for zh, en, value in (
@@ -77,7 +77,7 @@ def _about(sheet: Sheet, facts: Facts, hospital: str, lang: Lang) -> None:
         ("状态", "state", run.get("status")),
         ("政策", "policy", told.get("title") or told.get("id")),
         ("政策指纹", "policy fingerprint", told.get("fingerprint")),
-        ("结果内容哈希", "content hash of the run", (manifest.get("outputs") or {}).get("cases")),
+        ("结果内容哈希", "content hash of the run", layout.hashes["cases"]),
     ):
         sheet.row([word(lang, zh, en), value])
 

@@ -404,6 +404,12 @@ def _year(s: PolicySettings) -> Iterator[Fault]:
     if y.month_point_value != "own" and s.method.kind != "point":
         message = f"{y.month_point_value} is a point value; the rate method has none"
         yield ("year", "month_point_value"), message
+    if y.point_value_form not in (None, s.method.fund_form):
+        message = (
+            f"a point value formed by {y.point_value_form} is no price for fund_form = "
+            f"{s.method.fund_form}: a mismatched pair"
+        )
+        yield ("year", "point_value_form"), message
     for side, bands in (("surplus", y.surplus), ("overspend", y.overspend)):
         for k, b in enumerate(bands):
             if _crossed(b.ratio_from, b.ratio_below):

@@ -385,6 +385,8 @@ class Year(Section):
     """even: one twelfth a month; seasonal: param.pace by month, such as 2025-01."""
     month_point_value: Literal["own", "budget", "last"] = "own"
     """own: the month's budget; budget, last: param.point_value_budget, param.point_value_last."""
+    point_value_form: Literal["difference", "ratio", "fund_points"] | None = None
+    """The fund form by which a given point value was formed; another than the policy's is refused."""
     assessment: Literal["none", "pay", "deposit"] = "none"
     """pay: payment × coefficient; deposit: only the deposit is at stake."""
     surplus: list[Share] = []

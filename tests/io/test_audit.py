@@ -7,18 +7,16 @@ of its own. The formulas are read from the file's XML and evaluated in doubles, 
 from __future__ import annotations
 
 import csv
-import re
-import zipfile
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pyarrow as pa
 import pytest
+from spreadsheet import evaluated, read_rows, read_sheet, records
 
 from grouper import _audit_book
 from grouper._audit import pick, write_audit
@@ -27,7 +25,6 @@ from grouper.errors import CaseFileError, PolicyError, TableError
 from grouper.io import RunFolder, read_run, write_run
 from grouper.tables._policy import Policy, load_policy
 
-calamine = pytest.importorskip("python_calamine")
 pytest.importorskip("xlsxwriter")
 
 POLICY = """
@@ -389,222 +386,6 @@ def run(policy: Policy, tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", policy)
 
 
-# ------------------------------------------------------------------- reading the workbook another way
-
-NS = {"x": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
-Cell = tuple[str | None, Any]
-"""Formula or None, and value."""
-
-
-def read_sheet(path: Path, name: str) -> dict[str, Cell]:
-    """Read formulas and values of a sheet from the file's XML."""
-    with zipfile.ZipFile(path) as z:
-        book = ElementTree.fromstring(z.read("xl/workbook.xml"))
-        names = [s.get("name") for s in book.iterfind(".//x:sheet", NS)]
-        root = ElementTree.fromstring(z.read(f"xl/worksheets/sheet{names.index(name) + 1}.xml"))
-    found: dict[str, Cell] = {}
-    for c in root.iterfind(".//x:c", NS):
-        formula, value = c.find("x:f", NS), c.findtext("x:v", None, NS)
-        kind, shown = c.get("t"), value
-        if kind == "inlineStr":
-            shown = c.findtext(".//x:t", "", NS)
-        elif kind == "b":
-            shown = value == "1"  # type: ignore[assignment]
-        elif kind is None and value is not None:
-            shown = float(value)  # type: ignore[assignment]
-        found[str(c.get("r"))] = (None if formula is None else formula.text, shown)
-    return found
-
-
-def read_rows(path: Path, name: str) -> list[list[Any]]:
-    book = calamine.CalamineWorkbook.from_path(str(path))
-    rows: list[list[Any]] = book.get_sheet_by_name(name).to_python()
-    return rows
-
-
-def records(path: Path, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a sheet by the English part of their headers."""
-    header, *rows = read_rows(path, name)
-    names = [h.rpartition(" ")[2] for h in header]
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-TOKEN = re.compile(
-    r'\s*(?:(\d+(?:\.\d*)?)|"([^"]*)"|([A-Z]+\d+:[A-Z]+\d+)|([A-Z]+\d+)|([A-Z]+)(?=\()'
-    r"|(<=|>=|<>|[-+*/<>=&(),]))"
-)
-
-
-class Sheet:
-    """A spreadsheet's arithmetic in doubles: each formula is worked out from the cells it names."""
-
-    def __init__(self, cells: Mapping[str, Cell]) -> None:
-        self.cells = cells
-        self.known: dict[str, Any] = {}
-
-    def value(self, ref: str) -> Any:
-        if ref not in self.known:
-            formula, shown = self.cells.get(ref, (None, None))
-            self.known[ref] = shown if formula is None else self.evaluate(formula)
-        return self.known[ref]
-
-    def evaluate(self, formula: str) -> Any:
-        self_tokens = []
-        at = 0
-        while at < len(formula):
-            m = TOKEN.match(formula, at)
-            assert m, f"cannot read {formula!r} at {at}"
-            self_tokens.append((m.lastindex, m[m.lastindex or 0]))
-            at = m.end()
-        parser = Parser(self, self_tokens)
-        found = parser.compare()
-        assert parser.k == len(self_tokens), formula
-        return found
-
-
-class Parser:
-    def __init__(self, sheet: Sheet, tokens: list[tuple[int | None, str]]) -> None:
-        self.sheet, self.tokens, self.k = sheet, tokens, 0
-
-    def peek(self) -> str:
-        return self.tokens[self.k][1] if self.k < len(self.tokens) else ""
-
-    def take(self) -> str:
-        self.k += 1
-        return self.tokens[self.k - 1][1]
-
-    def compare(self) -> Any:
-        left = self.joined()
-        if self.peek() in ("<", ">", "=", "<=", ">=", "<>"):
-            op, right = self.take(), self.joined()
-            if (left is None) != (right is None):  # a blank cell is "" beside text
-                left, right = left or "", right or ""
-            tests = {
-                "=": left == right,
-                "<>": left != right,
-            }
-            return (
-                tests[op]
-                if op in tests
-                else {
-                    "<": left < right,
-                    ">": left > right,
-                    "<=": left <= right,
-                    ">=": left >= right,
-                }[op]
-            )
-        return left
-
-    def joined(self) -> Any:
-        left = self.sum()
-        while self.peek() == "&":
-            self.take()
-            right = self.sum()
-            left = ("" if left is None else str(left)) + ("" if right is None else str(right))
-        return left
-
-    def sum(self) -> Any:
-        left = self.product()
-        while self.peek() in ("+", "-"):
-            op, right = self.take(), self.product()
-            left = (left or 0.0) + (right or 0.0) if op == "+" else (left or 0.0) - (right or 0.0)
-        return left
-
-    def product(self) -> Any:
-        left = self.atom()
-        while self.peek() in ("*", "/"):
-            op, right = self.take(), self.atom()
-            left = left * right if op == "*" else left / right
-        return left
-
-    def atom(self) -> Any:
-        kind, text = self.tokens[self.k]
-        self.k += 1
-        if kind == 1:
-            return float(text)
-        if kind == 2:
-            return text
-        if kind == 3:
-            first, last = (re.fullmatch(r"([A-Z]+)(\d+)", x) for x in text.split(":"))
-            assert first
-            assert last
-            return [
-                self.sheet.value(f"{first[1]}{n}") for n in range(int(first[2]), int(last[2]) + 1)
-            ]
-        if kind == 4:
-            return self.sheet.value(text)
-        if kind == 5:
-            return self.call(text)
-        assert text == "("
-        found = self.compare()
-        assert self.take() == ")"
-        return found
-
-    def call(self, name: str) -> Any:
-        assert self.take() == "("
-        if name == "IF":  # only the branch that counts: the other may divide by nothing
-            condition = self.compare()
-            assert self.take() == ","
-            start = self.k
-            chosen = None
-            for part in (True, False):
-                self.k = start
-                if bool(condition) == part:
-                    chosen = self.compare()
-                    start = self.k
-                else:
-                    start = self.k = self.skip()
-                self.k += 1
-                start += 1
-            return chosen
-        args = [self.compare()]
-        while self.peek() == ",":
-            self.take()
-            args.append(self.compare())
-        assert self.take() == ")"
-        return FUNCTIONS[name](*args)
-
-    def skip(self) -> int:
-        """Return the place of the comma or bracket that ends this argument."""
-        depth, k = 0, self.k
-        while depth or self.tokens[k][1] not in (",", ")"):
-            depth += (self.tokens[k][1] == "(") - (self.tokens[k][1] == ")")
-            k += 1
-        return k
-
-
-def round_half_up(x: float, digits: float) -> float:
-    """Round the decimal that a person sees, halves away from zero."""
-    return float(Decimal(repr(x)).quantize(Decimal(1).scaleb(-int(digits)), ROUND_HALF_UP))
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "ROUND": round_half_up,
-    "MAX": max,
-    "MIN": min,
-    "ABS": abs,
-    "AND": lambda *a: all(a),
-    "SUM": lambda a: sum(x or 0.0 for x in a),
-    "N": lambda x: x or 0.0,
-}
-
-
-def evaluated(path: Path, name: str) -> tuple[int, dict[str, Any]]:
-    """Work out every formula; assert that it is the value written. Return their number and all."""
-    cells = read_sheet(path, name)
-    sheet, count = Sheet(cells), 0
-    for ref, (formula, shown) in cells.items():
-        if formula is None:
-            continue
-        count += 1
-        found = sheet.value(ref)
-        if isinstance(shown, float):
-            assert found == pytest.approx(shown, abs=1e-9), (name, ref, formula)
-        else:
-            assert found == (shown or ""), (name, ref, formula)
-    return count, sheet.known
-
-
 # ------------------------------------------------------------------------------------------- sample
 
 
@@ -767,10 +548,9 @@ def test_parameters_name_their_document_and_dates(
     assert (fund["source"], fund["from"], fund["to"]) == ("notice 9", "2025-01-01", "2025-12-31")
     assert fund["unit"] == "yuan"
     assert rows["method.fund_formdifference"]["source"] == "invented"
-    assert [r["source"] for r in rows.values() if r["name"] == "low 偏差档"] == []
-    assert next(r for r in rows.values() if r["name"].startswith("low"))["source"] == (
-        "notice 7, article 1"
-    )
+    [low] = [r for r in rows.values() if r["name"] == "low 偏差档"]
+    assert (low["source"], low["from"]) == ("notice 7, article 1", "2025-01-01")
+    assert "edge 0.4" in low["value"]
     assert policy.fingerprint in {r["value"] for r in rows.values()}
 
 
@@ -854,7 +634,7 @@ def test_changes_between_runs(run: Path, policy: Policy, tmp_path: Path) -> None
     assert found["gone"]["change"] == "gone 消失"
     assert found["high"]["change"] == "new 新增"
     assert found["half"]["from_run"] == f"earlier {PERIOD} published"
-    assert (total["from_run"], total["difference"]) == ("total", 2.5)
+    assert (total["from_run"], total["difference"]) == ("合计 total", 2.5)
     assert write_audit(run, path, policy=policy, prior=[read_run(run)])["changes"] == 0
 
 
@@ -882,7 +662,7 @@ def test_a_case_id_that_stands_twice_is_compared_in_its_order() -> None:
     assert (key[2], what) == (1, "pay_fen 支付额")
     assert old
     assert new
-    assert (old["pay_fen"], new["pay_fen"]) == (2, 5)
+    assert (old.pay_fen, new.pay_fen) == (2, 5)
 
 
 # ------------------------------------------------------------------------------------------- finance

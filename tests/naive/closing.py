@@ -96,9 +96,11 @@ class Closing:
         cases: Sequence[Case],
         claims: Mapping[str, Claim],
         month: str = "",
+        like: Sequence[Case] | None = None,
     ) -> None:
         self.policy, self.pool, self.month = policy, pool, month
         self.cases, self.claims = cases, claims
+        self.like = cases if like is None else like  # whose booked ÷ cost is the ratio
         self.form: str = policy.method["fund_form"]
         self.scope: str = policy.method["ratio_scope"]
         self.zero: bool = policy.method["negative"] == "zero_case"
@@ -172,6 +174,12 @@ class Closing:
         else:
             self.undistributed = left
 
+    def take(self, value: Fraction | None) -> None:
+        """Pay a price taker's cases at the point value of another pool."""
+        if self.cases and value is None:
+            raise Refused(f"no point value for the cases of {self.pool}")
+        self.at(value)
+
     def at(self, value: Fraction | None, fund: int | None = None) -> None:
         """Pay at a given point value; without a fund it is what is paid."""
         score = [c for c in self.ours if not self.at_price(self.claims[c.id])]
@@ -179,7 +187,7 @@ class Closing:
         self.pay_by_price(priced)
         if self.policy.shares and self.main == "fund":
             self.off_top = sum(self.pay[c.id] for c in priced) + self.inside
-        if self.cases and value is None:
+        if score and value is None:
             raise Refused(f"no point value for the cases of {self.pool}")
         for c in score:
             assert value is not None
@@ -352,10 +360,12 @@ class Closing:
         """ρ, the part of the cost that the fund bears."""
         if self.scope == "published":
             return self.published(case)
-        line = [c for c in self.cases if c.line == case.line]
-        if self.scope == "hospital":
-            return booked_to_cost(c for c in line if c.hospital == case.hospital)
-        return booked_to_cost([case] if self.scope == "case" else line)
+        if self.scope == "case":
+            return booked_to_cost([case])
+        line = [c for c in self.like if c.line == case.line]
+        hospital = [c for c in line if c.hospital == case.hospital]
+        own = hospital if self.scope == "hospital" else []
+        return booked_to_cost(own or line or [c for c in self.cases if c.line == case.line])
 
     def common_ratio(self, shared: Sequence[Case]) -> Fraction:
         """The one ρ that turns the fund into what the points are worth."""
@@ -435,7 +445,7 @@ def close_units(units: Sequence[Unit]) -> None:
     makers = {(u.pool, u.period): u.closing for u in units}
     for unit in units:
         if unit.maker:
-            unit.closing.at(makers[unit.maker, unit.period].point_value)
+            unit.closing.take(makers[unit.maker, unit.period].point_value)
             unit.budget = Budget(unit.closing.fund, 0, 0, unit.closing.fund, {})
         else:
             unit.closing.close(unit.budget.fund)

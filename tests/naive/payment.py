@@ -316,7 +316,7 @@ def candidates(policy: Policy, unit: Unit) -> list[Row]:
     per = section.get("per", "pool")
     scopes: dict[str, list[Case]] = defaultdict(list)
     for c in unit.cases:
-        if c.family is None or c.family.get("fund") != "outside":
+        if not c.reversed and (c.family is None or c.family.get("fund") != "outside"):
             scopes["" if per == "pool" else getattr(c, per)].append(c)
     rows = []
     for scope, cases in scopes.items():
@@ -399,14 +399,12 @@ class NaivePolicy(Policy):
         return settlement(dict(tables), claims)
 
 
-def check_ledger(
-    policy: Policy, ledger: Sequence[Table], cases: Sequence[Case], gone: Iterable[str] = ()
-) -> None:
+def check_ledger(policy: Policy, ledger: Sequence[Table], cases: Sequence[Case]) -> None:
     """An entry for a hospital, pool or case that is not there is refused."""
     known = {
         "hospital_id": {c.hospital for c in cases},
         "pool_id": {p["id"] for p in policy.text["pool"]},
-        "case_id": {c.id for c in cases} | set(gone),
+        "case_id": {c.id for c in cases},
     }
     for e in ledger:
         for name, there in known.items():

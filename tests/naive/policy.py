@@ -57,6 +57,10 @@ class Case:
     carved: int  # what is paid for carve-outs
 
     @property
+    def reversed(self) -> bool:
+        return self.status == "reversed"
+
+    @property
     def month(self) -> str:
         return f"{self.fund_day:%Y-%m}"
 
@@ -131,6 +135,9 @@ class NaivePolicy(PolicyText):
     # ------------------------------------------------------------------------ who and when
 
     def case(self, row: Table, hospitals: Sequence[Table] = ()) -> Case:
+        if row.get("refd_setl_flag"):  # gone: it keeps its row, and no money
+            row = {k: 0 if k.endswith("_fen") else v for k, v in row.items()}
+            row |= {"status": "reversed"}
         stand_in = self.text.get("stand_in", {})
 
         def filled(name: str) -> str:
@@ -276,7 +283,7 @@ class NaivePolicy(PolicyText):
 
     def row_weight(self, case: Case) -> Fraction | None:
         """The weight that counts for CMI; None: the case is not paid by a weight row."""
-        if case.family is not None and case.family["pay"] != "factor":
+        if case.reversed or (case.family is not None and case.family["pay"] != "factor"):
             return None
         payer = self.payer(case)
         if payer.row is None or payer.row.weight is None:

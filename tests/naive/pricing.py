@@ -57,8 +57,10 @@ class Pricing:
     def __init__(
         self, policy: NaivePolicy, cases: Sequence[Case], last_year: Sequence[Table] = ()
     ) -> None:
-        self.policy, self.cases = policy, cases
-        self.coefficients = Coefficients(policy, cases, last_year)
+        self.policy = policy
+        self.cases = [c for c in cases if not c.reversed]
+        self.reversed = [c for c in cases if c.reversed]
+        self.coefficients = Coefficients(policy, self.cases, last_year)
         section = policy.text.get("benchmark", {"kind": "none"})
         self.benchmark_kind: str = section["kind"]
         self.known = "point_value_last" if section.get("point_value") == "last" else ""
@@ -71,7 +73,8 @@ class Pricing:
         self.keep_to_quota(claims)
         self.cut_readmissions(claims)
         self.decide(claims, ledger, until)
-        return claims
+        gone = Claim("status:reversed", 0, off_top=True, nothing=True)
+        return claims | {c.id: gone for c in self.reversed}
 
     def claim(self, case: Case) -> Claim:
         if case.family is not None and case.family["pay"] != "factor":

@@ -61,6 +61,7 @@ class NaiveYear:
     published: bool = False
     settled: list[str] = field(default_factory=list)  # months that this run settled
     owed: dict[tuple[str, str], Owed] = field(default_factory=dict)  # by month and case
+    closed: dict[tuple[str, str], Sequence[Case]] = field(default_factory=dict)  # by pool and month
     cases: list[Row] = field(default_factory=list)
     hospitals: list[Row] = field(default_factory=list)
     pools: list[Row] = field(default_factory=list)
@@ -93,12 +94,16 @@ def settle_year(
     return run.result
 
 
-def owed_for(case: Case, claim: Claim, closing: Closing) -> Owed:
-    """What the case's month owes, and the claim and money that say whether it changes later."""
+def priced_by(case: Case, claim: Claim) -> Key:
+    """The claim and the money that say whether a case is priced otherwise later."""
     claimed = claim.amount, claim.off_top, claim.booked, claim.nothing
-    key = *claimed, case.patient, case.others, case.booked, case.carved
+    return *claimed, case.patient, case.others, case.booked, case.carved
+
+
+def owed_for(case: Case, claim: Claim, closing: Closing) -> Owed:
+    """What the case's month owes."""
     amounts = {line.name: line.pay[case.id] for line in closing.lines if line.has(case)}
-    return Owed(case.pool, case.hospital, key, amounts)
+    return Owed(case.pool, case.hospital, priced_by(case, claim), amounts)
 
 
 class Run:
@@ -116,13 +121,15 @@ class Run:
         self.year: dict[str, Any] = policy.text["year"]
         self.is_month = period is not None and len(period) == 7
         self.gone = {row["case_id"] for row in rows if row.get("refd_setl_flag")}
-        every = [policy.case(row, hospitals) for row in rows if row["case_id"] not in self.gone]
-        check_ledger(policy, ledger, every, self.gone)
+        every = [policy.case(row, hospitals) for row in rows]
+        check_ledger(policy, ledger, every)
+        if period is not None and self.is_month:  # what is settled later is not known yet
+            every = [c for c in every if c.month <= period]
         self.pricing = Pricing(policy, every, last_year)
         self.cases = [c for c in every if self.asked_for(c.period)]
         self.claims = self.pricing.claims(ledger)
         self.units = units_of(policy, self.cases, self.claims)
-        self.by_id = {c.id: c for c in every}
+        self.by_id = {c.id: c for c in every if not c.reversed}
         self.of = {c.hospital: c for c in sorted(every, key=lambda c: c.id.encode(), reverse=True)}
         self.prior = [run for run in prior if run.published]
         self.result = NaiveYear(period or "")
@@ -145,7 +152,9 @@ class Run:
         self.before: list[Row] = []  # payments of published months, of any period
         self.published: dict[tuple[str, str], Owed] = {}
         self.owed: dict[tuple[str, str], Owed] = {}  # with the differences since
+        self.closed: dict[tuple[str, str], Sequence[Case]] = {}
         for run in self.prior:
+            self.closed |= run.closed
             own = {k: owed for k, owed in run.owed.items() if k[0] in run.settled}
             self.published |= own
             self.owed |= run.owed
@@ -184,14 +193,14 @@ class Run:
 
     def settle_month(self, month: str) -> None:
         claims = self.pricing.claims(self.ledger, until=last_day(month))
-        first = not self.result.settled
         self.result.settled.append(month)
         for unit in self.units:
             if month not in months_of(unit.period):
                 continue
             closing = self.close_month(unit, month, claims)
             self.closings[unit.pool, month] = closing
-            differences = self.differences(unit, month, claims) if first else []
+            self.result.closed[unit.pool, month] = closing.cases
+            differences = self.differences(unit, month, claims) if self.is_month else []
             self.result.entries += [e for e, _ in differences]
             for c in closing.cases:
                 self.result.owed[month, c.id] = owed_for(c, claims[c.id], closing)
@@ -210,7 +219,7 @@ class Run:
         closing = Closing(policy, unit.pool, cases, claims, month)
         if unit.maker:
             maker = self.closings.get((unit.maker, month))
-            closing.at(maker.point_value if maker else self.frozen_value(unit.maker, month))
+            closing.take(maker.point_value if maker else self.frozen_value(unit.maker, month))
             return closing
         fund, kind = self.fund(unit, month), self.year.get("month_point_value", "own")
         if kind == "own" or not policy.shares:
@@ -356,8 +365,6 @@ class Run:
                 so_far = self.here(self.owed.get((month, c.id)), c)
                 published = self.here(self.published.get((month, c.id)), c)
                 now = owed_for(c, claims[c.id], closing)
-                if so_far is not None and so_far.key == now.key:
-                    continue
                 if published is not None and published.key == now.key:
                     now = published
                 note("late" if so_far is None else "correction", c.id, so_far, now)
@@ -365,9 +372,19 @@ class Run:
         return found
 
     def at_frozen(self, unit: Unit, month: str, claims: dict[str, Claim]) -> Closing:
-        """The month's cases as they are now, at its point value as it was."""
-        cases = [c for c in unit.cases if c.month == month]
-        closing = Closing(self.policy, unit.pool, cases, claims, month)
+        """The month's cases that are new or priced otherwise, at its point value as it was."""
+        cases = [
+            c
+            for c in unit.cases
+            if c.month == month
+            and not c.reversed
+            and (
+                (so_far := self.here(self.owed.get((month, c.id)), c)) is None
+                or so_far.key != priced_by(c, claims[c.id])
+            )
+        ]
+        like = self.closed.get((unit.pool, month), ())
+        closing = Closing(self.policy, unit.pool, cases, claims, month, like)
         closing.at(self.frozen_value(unit.maker or unit.pool, month), 0)
         return closing
 
@@ -388,7 +405,10 @@ class Run:
     # ------------------------------------------------------------------------ the run's tables
 
     def lay_out_month(self) -> None:
+        """A month's tables: its own rows."""
         assert self.period is not None
+        self.result.months = [r for r in self.result.months if r["state"] == "settled"]
+        self.result.payments = [r for r in self.result.payments if r["state"] == "settled"]
         for unit in self.units:
             closing = self.closings[unit.pool, self.period]
             for c in closing.cases:
@@ -410,8 +430,9 @@ class Run:
     def month_pay(self, case: Case) -> int:
         """What its month owed for a case, with the differences since."""
         at = case.month, case.id
-        owed = self.result.owed.get(at) or self.owed[at]
-        return next(fen for line, fen in owed.amounts.items() if line != "carve_out")
+        owed = self.result.owed.get(at) or self.owed.get(at)
+        amounts = owed.amounts if owed else {}
+        return sum(fen for line, fen in amounts.items() if line != "carve_out")
 
     def refuse_what_is_missing(self) -> None:
         """A year is not cleared without cases that its published months paid."""

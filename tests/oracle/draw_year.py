@@ -7,55 +7,23 @@ same draw. What the parts of a policy are called follows docs/policy.md.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from oracle.draw_policy import FIELDS, Rows, parameter, write_policy
+from oracle.draw_policy import Rows, parameter, write_policy
+from oracle.draw_year_cases import BUSY, GROUPS, HOSPITALS, MONTHS, draw_case, draw_ledger
 
 YEAR = {"from": date(2025, 1, 1), "to": date(2025, 12, 31)}
 HALVES = (
     {"from": date(2025, 1, 1), "to": date(2025, 3, 31)},
     {"from": date(2025, 4, 1), "to": date(2025, 12, 31)},
 )
-MONTHS = [f"2025-{m:02}" for m in range(1, 13)]
-BUSY = MONTHS[:5]  # in which cases are settled
-LEVELS = {"H1": "三级", "H10": "三级", "H2": "二级", "医院": "二级", "é": "一级", "h1": "三级"}
-CLASSES = {"H1": "甲", "H10": "乙", "H2": "甲", "医院": "", "é": "丙", "h1": "乙"}
-GROUPS = ["0000", "G1", "G2", "G3", "G4", "G5"]
 SOURCE = {"source": "drawn"}
-
-YEAR_FIELDS: dict[str, Any] = {
-    **FIELDS,
-    **dict.fromkeys(
-        ("reason", "insured_area", "hospital_area", "hospital_class", "patient_id", "department"),
-        pa.string(),
-    ),
-    **dict.fromkeys(("med_type", "ipt_med_type", "trt_type"), pa.string()),
-    "admission_date": pa.date32(),
-    "los": pa.int32(),
-    "age": pa.int16(),
-    "tcm_fen": pa.int64(),
-    "refd_setl_flag": pa.bool_(),
-}
-HOSPITAL_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(
-        ("hospital_id", "hospital_level", "hospital_class", "hospital_area"), pa.string()
-    ),
-    **dict.fromkeys(("valid_from", "valid_to"), pa.date32()),
-}
-LEDGER_TEXT = ("entry_id", "kind", "pool_id", "hospital_id", "case_id", "settlement_month")
-LEDGER_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(LEDGER_TEXT, pa.string()),
-    "amount_fen": pa.int64(),
-    **dict.fromkeys(("value", "outcome", "reason", "reference", "entered_by"), pa.string()),
-    "entered_on": pa.date32(),
-}
 
 
 @dataclass
@@ -67,19 +35,6 @@ class DrawnYear:
     cases: Rows
     hospitals: Rows
     ledger: Rows
-    last_year: Rows
-
-    @property
-    def table(self) -> Any:
-        return pa.Table.from_pylist(self.cases, pa.schema(YEAR_FIELDS))
-
-    @property
-    def hospital_table(self) -> Any:
-        return pa.Table.from_pylist(self.hospitals, pa.schema(HOSPITAL_FIELDS))
-
-    @property
-    def ledger_table(self) -> Any:
-        return pa.Table.from_pylist(self.ledger, pa.schema(LEDGER_FIELDS))
 
 
 # ---------------------------------------------------------------------------- methods
@@ -107,22 +62,25 @@ METHODS = list(_methods())
 """Every method with every fund form that goes with it."""
 
 
-def draw_year(
-    seed: int, folder: Path, n: int = 70, method: Mapping[str, str] | None = None
-) -> DrawnYear:
-    """Draw a policy and about `n` cases; the method is that of the seed if none is given."""
+def draw_year(seed: int, folder: Path, *, yearly: bool = True, n: int = 70) -> DrawnYear:
+    """Draw a policy of the seed's method, `n` cases and a ledger.
+
+    Without a year the policy settles once, and the ledger holds decisions only.
+    """
     rng = random.Random(f"year {seed}")
-    method = METHODS[seed % len(METHODS)] if method is None else method
-    policy = _policy(rng, dict(method))
+    policy = _policy(rng, dict(METHODS[seed % len(METHODS)]))
     weights = {"w.csv": _weights(rng)}
-    cases = [_case(rng, k, weights["w.csv"]) for k in range(n)]
-    last_year = [_last_year(rng, k) for k in range(40)]
+    cases = [draw_case(rng, k, weights["w.csv"]) for k in range(n)]
     policy["param"] |= _money(rng, policy, cases)
-    path = write_policy(folder, policy, weights)
+    folder.mkdir(parents=True, exist_ok=True)
     _csv(folder / "benchmarks.csv", _benchmarks(rng))
     _csv(folder / "coefficients.csv", _coefficients(rng))
-    ledger = _ledger(rng, policy, cases)
-    return DrawnYear(path, policy, cases, _hospitals(), ledger, last_year)
+    ledger = draw_ledger(rng, policy, cases)
+    if not yearly:
+        policy |= {"year": None, "warnings": None}
+        ledger = [e for e in ledger if e["kind"] in ("special_case", "appeal")]
+    path = write_policy(folder, policy, weights)
+    return DrawnYear(path, policy, cases, HOSPITALS, ledger)
 
 
 # ---------------------------------------------------------------------------- policies
@@ -139,7 +97,8 @@ def _policy(rng: random.Random, method: dict[str, Any]) -> dict[str, Any]:
     method["points_per_weight"] = rng.choice([100, 1000])
     method["score_of_mean"] = rng.choice([0, 0, 1000])
     method["score_decimals"] = rng.choice([4, 2])
-    method.setdefault("negative", rng.choice(["keep", "zero_case", "zero_hospital"]))
+    negative = ["keep", "zero_case", "zero_hospital", "zero_hospital"]
+    method.setdefault("negative", rng.choice(negative))
     left_over = ["report", "rescale", "reserve"] if shares else ["report"]
     method.setdefault("left_over", rng.choice(left_over))
     method |= SOURCE
@@ -365,7 +324,7 @@ def _budget(rng: random.Random, families: Rows) -> dict[str, Any]:
 
 
 def _year(rng: random.Random, method: Mapping[str, Any]) -> dict[str, Any]:
-    month = rng.choice(["own", "budget", "last"]) if method["kind"] == "point" else "own"
+    month = rng.choice(["own", "budget", "last", "last"]) if method["kind"] == "point" else "own"
     if method["left_over"] in ("rescale", "solve"):
         month = "own"
 
@@ -391,7 +350,7 @@ def _year(rng: random.Random, method: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(rng: random.Random, method: Mapping[str, Any], families: Rows) -> dict[str, Any]:
-    p0 = {"value": Decimal("9000") / method["points_per_weight"]}
+    p0 = Decimal("9000") / method["points_per_weight"]
     found = {
         "base_rate": parameter(
             "yuan per 1.0000 RW",
@@ -406,8 +365,8 @@ def _parameters(rng: random.Random, method: Mapping[str, Any], families: Rows) -
             {"value": Decimal("0.9"), "area": "县", "from": date(2020, 1, 4)},
         ),
         "overall_mean": parameter("yuan", {"value": Decimal("8955.52")}),
-        "point_value_budget": parameter("yuan", p0),
-        "point_value_last": parameter("yuan", {"value": p0["value"] * Decimal("0.97")}),
+        "point_value_budget": parameter("yuan", {"value": p0}),
+        "point_value_last": parameter("yuan", {"value": p0 * Decimal("0.97")}),
         "special_share": parameter(
             "ratio",
             {"value": Decimal("0.05")},
@@ -445,10 +404,10 @@ def _parameters(rng: random.Random, method: Mapping[str, Any], families: Rows) -
 def _money(rng: random.Random, policy: Mapping[str, Any], cases: Rows) -> dict[str, Any]:
     """Funds and budgets of about what was booked, caps and reserves."""
     method = policy["method"]
-    periods = rng.choice([(YEAR,), (YEAR,), HALVES])
+    periods: Sequence[Mapping[str, date]] = rng.choice([(YEAR,), (YEAR,), HALVES])
     booked = sum(c["fund_paid_fen"] for c in cases)
     makers = [p["id"] for p in policy["pool"] if not p.get("price_of")]
-    factor = rng.choice([Decimal("1.3"), 1, Decimal("0.85")])
+    factor = Decimal(rng.choice(["1.3", "1", "0.85"]))
     values: Rows = []
     for pool, period in product(makers, periods):
         share = Decimal("0.62") if pool == "employee" else Decimal("0.55")
@@ -521,153 +480,3 @@ def _benchmarks(rng: random.Random) -> list[list[str]]:
 def _coefficients(rng: random.Random) -> list[list[str]]:
     rows = [["group", "level", "coefficient"], ["", "三级", "1.1"], ["", "二级", "0.9"]]
     return [*rows, *([g, "三级", f"{rng.choice([0.8, 1.25, 1.0])}"] for g in GROUPS[1:3])]
-
-
-def _hospitals() -> Rows:
-    return [
-        {
-            "hospital_id": h,
-            "hospital_level": LEVELS[h],
-            "hospital_class": CLASSES[h],
-            "hospital_area": "县" if h in ("H2", "é") else "市",
-            "valid_from": None,
-            "valid_to": None,
-        }
-        for h in LEVELS
-        if h != "h1"  # it stands in the cases only
-    ]
-
-
-# ---------------------------------------------------------------------------- cases
-
-
-def _case(rng: random.Random, k: int, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    group = rng.choice(GROUPS[1:])
-    month = rng.choice(BUSY)
-    day = date.fromisoformat(f"{month}-01") + timedelta(days=rng.choice([0, 27, rng.randrange(28)]))
-    los = rng.choice([0, 1, 3, 7, 12, 60, 75] if rng.random() < 0.4 else [3, 5, 8])
-    left = day - timedelta(days=rng.choice([0, 0, 1, 30]))
-    cost = _cost(rng, weights.get(group, {}))
-    booked = cost * rng.choice([50, 60, 70, 75, 80]) // 100
-    rest = cost - booked
-    status = rng.choices(["grouped", "ambiguous", "ungrouped", "rejected"], [88, 4, 4, 4])[0]
-    return {
-        "case_id": rng.choice([f"C{k}", f"c{k:03}", f"例{k}", f"é{k}"]),
-        "status": status,
-        "group": None if status in ("ungrouped", "rejected") else group,
-        "reason": rng.choice(["no_list", "sex_unreadable"]) if status == "rejected" else None,
-        "hospital_id": (hospital := rng.choice(list(LEVELS))),
-        "hospital_level": LEVELS[hospital],
-        "hospital_class": CLASSES[hospital] or None,
-        "hospital_area": "县" if hospital in ("H2", "é") else "市",
-        "insurance": rng.choice(["310", "310", "390"]),
-        "insured_area": rng.choice(["本地", "本地", "本地", "外地", None]),
-        "settlement_date": day,
-        "discharge_date": left,
-        "admission_date": left - timedelta(days=los),
-        "los": los,
-        "age": rng.choice([None, 3, 40, 70, 71, 88]),
-        "patient_id": rng.choice([None, f"P{rng.randrange(12)}"]),
-        "med_type": rng.choice(["21", "21", "21", "21", "52"]),
-        "department": rng.choice(["内科", "内科", "内科", "内科", "日间"]),
-        "ipt_med_type": rng.choice(["1", "1", "1", "9"]),
-        "total_cost_fen": cost,
-        "fund_paid_fen": booked,
-        "hospital_borne_fen": rng.choice([0, 0, rest // 5]),
-        "aid_fund_fen": rng.choice([0, 0, rest // 4]),
-        "account_fen": 0,
-        "cash_fen": rest // 3,
-        "tcm_fen": rng.choice([None, 0, cost // 10, cost * 3 // 5 + 1]),
-        "full_self_pay_fen": rng.choice([0, rest // 2]),
-        "first_self_pay_fen": rng.choice([0, rest // 5]),
-        "deductible_fen": rng.choice([0, 20000]),
-        "carve_out_fen": rng.choice([None, 0, 0, cost // 7]),
-        "unreasonable_fen": rng.choice([None, 0, 0, cost // 9]),
-        "refd_setl_flag": False,
-    }
-
-
-def _cost(rng: random.Random, row: Mapping[str, str]) -> int:
-    """Draw a cost that often lies at an edge exactly, or a fen beside it."""
-    mean = Decimal(row.get("mean_cost") or "9000") * 100
-    if rng.random() < 0.03:
-        return 0
-    if rng.random() < 0.4:
-        edge = Decimal(rng.choice(["0.4", "0.5", "1.8", "2", "2.5", "5"]))
-        return max(int(mean * edge) + rng.choice([0, 0, 1, -1]), 0)
-    return int(mean * Decimal(rng.choice(["0.3", "0.8", "1", "1.3", "3", "7"])))
-
-
-def _last_year(rng: random.Random, k: int) -> dict[str, Any]:
-    hospital = rng.choice(list(LEVELS))
-    return {
-        "case_id": f"L{k}",
-        "status": "grouped",
-        "group": rng.choice(GROUPS[1:]),
-        "hospital_id": hospital,
-        "hospital_level": LEVELS[hospital],
-        "hospital_class": CLASSES[hospital],
-        "total_cost_fen": rng.randrange(500_000, 1_500_000),
-    }
-
-
-# ---------------------------------------------------------------------------- the ledger
-
-
-def _ledger(rng: random.Random, policy: Mapping[str, Any], cases: Rows) -> Rows:
-    """Entries of every kind, for hospitals that have cases in the pool and period."""
-    entries: Rows = []
-
-    def add(kind: str, **fields: Any) -> None:
-        month = fields.get("settlement_month") or rng.choice(BUSY)
-        day = date.fromisoformat(f"{month}-15") + timedelta(days=rng.choice([0, 13, 20]))
-        entry = {"entry_id": f"E{rng.randrange(10**6):06}{len(entries)}", "kind": kind}
-        entry |= dict.fromkeys(("reason", "reference", "entered_by"), "drawn")
-        entries.append({**entry, "entered_on": day, **fields})
-
-    def someone() -> dict[str, Any]:
-        case = rng.choice([c for c in cases if _pool(policy, c) != "away"])
-        return {
-            "pool_id": _pool(policy, case),
-            "hospital_id": case["hospital_id"],
-            "settlement_month": f"{case['settlement_date']:%Y-%m}",
-        }
-
-    plain = {
-        "med_type": "21",
-        "department": "内科",
-        "ipt_med_type": "1",
-    }  # in no family with a price
-    single = [
-        c
-        for c in cases
-        if c["total_cost_fen"]
-        and c["los"] < 60
-        and all(c[k] == v for k, v in plain.items())
-        and _pool(policy, c) != "away"
-    ]
-    for case in rng.sample(single, min(8, len(single))):
-        for kind in rng.choice([["special_case"], ["appeal"], ["special_case", "appeal"]]):
-            outcome = rng.choice(["refused", "score", "cost_over_mean", "booked"])
-            value = {"score": "123.45", "cost_over_mean": "1.1"}.get(outcome)
-            if outcome == "score" and policy["method"]["kind"] == "rate":
-                value = "12345.67"
-            add(kind, case_id=case["case_id"], outcome=outcome, value=value)
-    for kind, sign in (("deduction", -1), ("adjustment", 1), ("adjustment", -1), ("hold", -1)):
-        for _ in range(2):
-            add(kind, **someone(), amount_fen=sign * rng.choice([1, 9_999, 400_000]))
-    for kind in ("release", "prepayment"):
-        add(kind, **someone(), amount_fen=rng.randrange(1, 200_000))
-    if policy["year"]["assessment"] != "none":
-        add("assessment", **someone(), value=rng.choice(["0.95", "1", "1.013"]))
-    return entries
-
-
-def _pool(policy: Mapping[str, Any], case: Mapping[str, Any]) -> str:
-    """The first pool all of whose lists name the case."""
-    lists = ("insurance", "insured_area", "hospital")
-    key = {"hospital": "hospital_id"}
-    for pool in policy["pool"]:
-        if all(case[key.get(name, name)] in pool[name] for name in lists if name in pool):
-            return str(pool["id"])
-    raise AssertionError(case)

@@ -134,7 +134,13 @@ def anything(part: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
 def trees(form: Callable[[st.SearchStrategy[Tree]], st.SearchStrategy[Tree]]) -> Any:
     """Draw parts of parts of parts, short enough to be lifted."""
     part = st.one_of(LEAF, form(LEAF))
-    return form(form(part)).filter(lambda t: len(text_of(t)) <= MAX_SIGNS - 60)
+    return form(form(part)).filter(short)
+
+
+def short(tree: Tree) -> bool:
+    text = text_of(tree)
+    parts = re.findall(r"[\w.]+|[<>=!]=|[-+*/<>]", text)
+    return len(text) <= MAX_SIGNS - 60 and len(parts) <= MAX_PARTS - 10
 
 
 VALUE = st.sampled_from([F(n, 4) for n in (0, 2, 4, 5, 8, 9, 11, 16, 24)])

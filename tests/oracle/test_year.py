@@ -1,0 +1,794 @@
+"""The year against the naive one, whole rows of every table; both against numbers worked by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from naive.formula import BadFormula, evaluate
+from naive.payment import NaivePolicy, NaiveSettlement, Refused
+from naive.year import NaiveYear, settle_year
+from oracle.draw_policy import Rows, parameter, write_policy
+from oracle.draw_year import METHODS, DrawnYear, draw_year
+from oracle.draw_year_cases import AREAS, CLASSES, LEVELS, case_table, hospital_table, ledger_table
+
+from grouper import GrouperError, publish_run, settle, write_run
+
+Row = dict[str, Any]
+SEEDS = range(40)
+
+KEYS = {
+    "cases": ("case_id",),
+    "hospitals": ("hospital_id", "pool_id", "period", "line"),
+    "pools": ("pool_id", "period", "line"),
+    "months": ("pool_id", "month"),
+    "payments": ("hospital_id", "pool_id", "line", "month"),
+    "candidates": ("pool_id", "period", "case_id"),
+}
+GIVEN = {
+    *("special_case", "appeal", "deduction", "adjustment", "prepayment", "assessment"),
+    *("hold", "release"),
+}
+MONTHLY = ("monthly", "deposit", "late", "reversal", "correction")
+
+
+# ---------------------------------------------------------------------------- both answers
+
+
+def by_engine(
+    path: Path,
+    cases: Rows,
+    hospitals: Rows | None = None,
+    ledger: Rows | None = None,
+    prior: Sequence[Path] = (),
+    period: str | None = None,
+) -> Any:
+    return settle(
+        case_table(cases),
+        path,
+        hospitals=None if hospitals is None else hospital_table(hospitals),
+        ledger=None if ledger is None else ledger_table(ledger),
+        prior=list(prior) or None,
+        period=period,
+    )
+
+
+def differences(found: Any, right: Mapping[str, Rows], tables: Iterable[str] = KEYS) -> list[str]:
+    """Every cell of the tables that the two do not share."""
+    out = []
+    for name in tables:
+        mine = keyed(name, right.get(name, []))
+        theirs = keyed(name, getattr(found, name)().to_pylist())
+        for key in sorted({*mine, *theirs}, key=str):
+            if key not in mine or key not in theirs:
+                out.append(f"{name} {key}: only {'expected' if key in mine else 'found'}")
+                continue
+            out += [
+                f"{name} {key} {column}: {theirs[key].get(column)!r}, not {value!r}"
+                for column, value in mine[key].items()
+                if theirs[key].get(column) != value
+            ]
+    written, expected = entries(found.entries().to_pylist()), entries(right["entries"])
+    out += [f"entry {e}: only found" for e in (written - expected)]
+    return out + [f"entry {e}: only expected" for e in (expected - written)]
+
+
+def keyed(name: str, rows: Rows) -> dict[tuple[Any, ...], Row]:
+    return {
+        tuple(row[k] for k in KEYS[name]): plain(row)
+        for row in rows
+        # A payment of nothing at all need not have a row.
+        if name != "payments" or any(v for k, v in row.items() if k.endswith("_fen"))
+    }
+
+
+def plain(row: Row) -> Row:
+    """Numbers as fractions; the point value as the ratio that it is."""
+    row = {k: Fraction(v) if isinstance(v, Decimal) else v for k, v in row.items()}
+    if "point_value_num" in row:
+        num, den = row.pop("point_value_num"), row.pop("point_value_den")
+        row["ratio of the point value"] = Fraction(num, den) if den else None
+    if str(row.get("pay_as", "")).startswith(("status:", "family:")):
+        del row["hospital_factor"]  # what has no weight has no coefficient
+    return row
+
+
+def entries(rows: Rows) -> Counter[tuple[Any, ...]]:
+    """The entries that a run writes: kind, place and amount."""
+    names = ("kind", "pool_id", "hospital_id", "case_id")
+    return Counter(
+        (
+            *(row[name] or "" for name in names),
+            row["settlement_month"] if row["kind"] in MONTHLY else "",
+            row["amount_fen"],
+        )
+        for row in rows
+        if row["kind"] not in GIVEN and row["amount_fen"]
+    )
+
+
+def tables_of(year: NaiveYear) -> dict[str, Rows]:
+    return {name: getattr(year, name) for name in (*KEYS, "entries")}
+
+
+# ---------------------------------------------------------------------------- random draws
+
+
+def oracle_year(d: DrawnYear) -> NaiveYear | None:
+    try:
+        return settle_year(NaivePolicy(d.path), d.cases, d.hospitals, d.ledger)
+    except Refused:
+        return None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_drawn_year_is_settled_as_the_oracle_settles_it(seed: int, tmp_path: Path) -> None:
+    d = draw_year(seed, tmp_path)
+    right = oracle_year(d)
+    if right is None:
+        with pytest.raises(GrouperError):
+            by_engine(d.path, d.cases, d.hospitals, d.ledger)
+        return
+    found = by_engine(d.path, d.cases, d.hospitals, d.ledger)
+    assert differences(found, tables_of(right)) == []
+
+
+@pytest.mark.parametrize("seed", range(100, 127))
+def test_a_policy_without_a_year_is_settled_once(seed: int, tmp_path: Path) -> None:
+    d = draw_year(seed, tmp_path, yearly=False)
+    try:
+        right: NaiveSettlement = NaivePolicy(d.path).settle(d.cases, d.hospitals, d.ledger)
+    except Refused:
+        with pytest.raises(GrouperError):
+            by_engine(d.path, d.cases, d.hospitals, d.ledger)
+        return
+    found = by_engine(d.path, d.cases, d.hospitals, d.ledger)
+    assert differences(found, right.tables) == []
+
+
+def test_the_draws_reach_every_part(tmp_path: Path) -> None:
+    reached: Counter[str] = Counter()
+    for seed in SEEDS:
+        d = draw_year(seed, tmp_path / str(seed))
+        year = oracle_year(d)
+        if year is None:
+            reached["refused"] += 1
+            continue
+        m, y = d.policy["method"], d.policy["year"]
+        reached[f"{m['kind']} {m['rate']}"] += 1
+        reached |= Counter(
+            {f"left over: {m['left_over']}": 0, f"months: {y['month_point_value']}": 0}
+        )
+        for part in (m["left_over"], m["negative"], y["month_point_value"], y["unretained_to"]):
+            reached[part] += 1
+        for name in ("budget", "high_quota", "readmission", "carve_out", "coefficient", "warnings"):
+            reached[name] += bool(d.policy[name])
+        for c in year.cases:
+            reached[f"band {c['band']}"] += 1
+            reached[f"decided: {c['special']}"] += 1
+            reached["readmitted"] += c["special_factor"] != 1
+            reached["review"] += c["review"]
+            reached["carved out"] += c["carve_out_pay_fen"] > 0
+            reached[c["pay_as"].split(":")[0] if ":" in c["pay_as"] else "by weight"] += 1
+        for p in year.pools:
+            reached[p["line"].split(":")[0]] += 1
+            for name in ("off_top", "undistributed", "to_reserve", "drawn", "next_year", "balance"):
+                reached[f"{name} in a pool"] += p[f"{name}_fen"] != 0
+        for h in year.hospitals:
+            for name in ("special", "floor", "cap", "assessment", "deduction", "surplus"):
+                reached[f"{name} of a hospital"] += h[f"{name}_fen"] != 0
+            for name in ("overspend", "second", "prepayment"):
+                reached[f"{name} of a hospital"] += h[f"{name}_fen"] != 0
+        reached["carried"] += sum(r["carried_fen"] < 0 for r in year.payments)
+        reached |= Counter(r["colour"] for r in year.months)
+        reached["within quota"] += sum(r["within_quota"] for r in year.candidates)
+        reached |= Counter(e["kind"] for e in year.entries)
+    reached.pop("", None)
+    assert reached.pop("refused") <= len(SEEDS) // 4
+    parts = {
+        *("point fixed", "rate fixed", "rate floating", "rate elastic", "status", "family"),
+        *("report", "rescale", "solve", "reserve", "keep", "zero_case", "zero_hospital"),
+        *("own", "budget", "last", "next_year", "second", "readmitted", "review", "carved out"),
+        *("high_quota", "readmission", "carve_out", "coefficient", "warnings", "by weight"),
+        *(f"band {b}" for b in ("low", "normal", "high", "extreme", None)),
+        *(f"decided: {o}" for o in ("refused", "score", "cost_over_mean", "booked")),
+        *("fund", "less", "taker", "yellow", "red", "carried", "within quota"),
+        *(f"{n} in a pool" for n in ("off_top", "undistributed", "to_reserve", "drawn")),
+        *(f"{n} in a pool" for n in ("next_year", "balance")),
+        *(f"{n} of a hospital" for n in ("special", "floor", "cap", "assessment", "deduction")),
+        *(f"{n} of a hospital" for n in ("surplus", "overspend", "second", "prepayment")),
+        *("monthly", "deposit", "assessed", "final", "recovery", "out_of_area"),
+    }
+    assert {part for part in parts if reached[part] < 2} == set()
+    assert len(METHODS) <= len(SEEDS)
+
+
+# ---------------------------------------------------------------------------- runs after runs
+
+
+def publish(found: Any, folder: Path) -> Path:
+    run = write_run(folder, found.tables(), found.manifest())
+    publish_run(run, checked="甲", approved="乙", published="丙", on=date(2026, 1, 1))
+    return run
+
+
+def changed(cases: Rows, step: int) -> Rows:
+    """January as it looks in a later step: a case comes late, one goes, one changes and one moves.
+
+    What changed in the second step is as before in the third.
+    """
+    january = [c["case_id"] for c in cases if c["settlement_date"].month == 1]
+    late, gone, dearer, moved = january[:2], january[2], january[3], january[4]
+    rows = []
+    for c in cases:
+        row = dict(c)
+        if row["case_id"] in late and step == 0:
+            continue
+        if row["case_id"] == gone and step > 0:
+            row["refd_setl_flag"] = True
+        if row["case_id"] == dearer and step == 1:
+            row["total_cost_fen"] += row["total_cost_fen"] // 2 + 100
+            row["fund_paid_fen"] += 50
+        if row["case_id"] == moved and step > 0:
+            to = "H2" if row["hospital_id"] != "H2" else "H10"
+            row |= {"hospital_id": to, "hospital_level": LEVELS[to]}
+            row |= {"hospital_class": CLASSES[to] or None, "hospital_area": AREAS[to]}
+        rows.append(row)
+    return rows
+
+
+def known(ledger: Rows, cases: Rows) -> Rows:
+    """The entries whose case and hospital are there."""
+    ids = {c["case_id"] for c in cases}
+    there = {c["hospital_id"] for c in cases if not c["refd_setl_flag"]}
+    months = {f"{c['settlement_date']:%Y-%m}" for c in cases}
+    return [
+        e
+        for e in ledger
+        if (e.get("case_id") or next(iter(ids))) in ids
+        and (e.get("hospital_id") or next(iter(there))) in there
+        and (e.get("settlement_month") or min(months)) in months
+    ]
+
+
+@pytest.mark.parametrize("seed", range(200, 218))
+def test_a_published_month_is_never_settled_again(seed: int, tmp_path: Path) -> None:
+    d = draw_year(seed, tmp_path / "policy")
+    policy = NaivePolicy(d.path)
+    prior: list[NaiveYear] = []
+    published: list[Path] = []
+    kinds: Counter[str] = Counter()
+    for step, period in enumerate(("2025-01", "2025-02", "2025-03", None)):
+        cases = changed(d.cases, step)
+        ledger = known(d.ledger, cases)
+        try:
+            right = settle_year(policy, cases, d.hospitals, ledger, prior, period)
+        except Refused:
+            with pytest.raises(GrouperError):
+                by_engine(d.path, cases, d.hospitals, ledger, published, period)
+            return
+        found = by_engine(d.path, cases, d.hospitals, ledger, published, period)
+        tables = KEYS if period is None else ("cases", "months", "payments")
+        assert differences(found, tables_of(right), tables) == [], period
+        prior.append(right.publish())
+        published.append(publish(found, tmp_path / f"run{step}"))
+        kinds |= Counter(e["kind"] for e in right.entries)
+    assert kinds["late"]
+    assert kinds["reversal"]
+
+
+# ---------------------------------------------------------------------------- small policies
+
+FROM = date(2020, 1, 1)
+MADE_UP = {"source": "invented"}
+YEAR = {"from": date(2025, 1, 1), "to": date(2025, 12, 31)}
+POINT = {"kind": "point", "fund_form": "fund_points"}
+MEAN = {"kind": "mean", **MADE_UP}
+
+
+def small(folder: Path, method: Mapping[str, Any], **more: Any) -> Path:
+    """Write a small policy: weights A 1 and B 2 with means of 10,000 yuan, one fund of 1200 yuan."""
+    param = {"fund": parameter("yuan", {**YEAR, "value": 1200}), **more.pop("param", {})}
+    statuses = ("ambiguous", "ungrouped", "rejected", "not_covered")
+    settings = {
+        "id": "small",
+        "title": "small",
+        "standing": "invented",
+        "source": "invented",
+        "method": {**MADE_UP, **method},
+        "funds": MADE_UP,
+        "pool": [{"id": "a"}],
+        "weights": [{"file": "w.csv", "from": FROM, **MADE_UP}],
+        "status_pay": {s: {"rule": "zero", **MADE_UP} for s in statuses},
+        **more,
+        "param": {k: v for k, v in param.items() if v is not None},
+    }
+    rows = {g: {"weight": w, "mean_cost": "10000"} for g, w in (("A", "1"), ("B", "2"))}
+    return write_policy(folder, settings, {"w.csv": rows})
+
+
+def case(key: object, **fields: Any) -> Row:
+    return {
+        "case_id": str(key),
+        "status": "grouped",
+        "group": "A",
+        "hospital_id": "H1",
+        "hospital_level": "三级",
+        "insurance": "310",
+        "settlement_date": date(2025, 1, 10),
+        "total_cost_fen": 100_000,
+        "fund_paid_fen": 70_000,
+        "hospital_borne_fen": 0,
+        **fields,
+    }
+
+
+def edge(value: str, pay: str, **more: Any) -> Row:
+    return {"edge": Decimal(value), "pay": pay, "from": FROM, **MADE_UP, **more}
+
+
+def both(path: Path, cases: Rows, **more: Any) -> dict[str, Rows]:
+    """Settle once, or a year; the engine must find the same."""
+    policy = NaivePolicy(path)
+    ledger = more.get("ledger")
+    if "year" in policy.text:
+        tables = tables_of(settle_year(policy, cases, (), ledger or ()))
+    else:
+        tables = policy.settle(cases, (), ledger or ()).tables
+    assert differences(by_engine(path, cases, **more), tables) == []
+    return tables
+
+
+def values(rows: Rows, *columns: str) -> list[Any]:
+    """One column, or several, in the order of the first."""
+    found = [tuple(row[c] for c in columns) for row in rows]
+    return [row[0] if len(columns) == 1 else row for row in found]
+
+
+# ---------------------------------------------------------------------------- worked numbers
+
+
+@pytest.mark.parametrize(("coefficient", "points"), [("1.4", 3600), ("1", 2800)])
+def test_weihai_pays_the_excess_without_the_coefficient(
+    coefficient: str, points: int, tmp_path: Path
+) -> None:
+    """2000 points, mean 10,000, cost 25,000 of which 1,000 unreasonable."""
+    path = small(
+        tmp_path,
+        {**POINT, "points_per_weight": 1000},
+        param={"coefficient": parameter("ratio", {"value": Decimal(coefficient)})},
+        benchmark=MEAN,
+        high=[
+            edge("3", "excess", coefficient=False, key="points", weight_below=1000),
+            edge(
+                "2",
+                "excess",
+                coefficient=False,
+                key="points",
+                weight_from=1000,
+                weight_below=2500,
+            ),
+            edge("1.5", "excess", coefficient=False, key="points", weight_from=2500),
+        ],
+    )
+    (row,) = both(path, [case(1, group="B", total_cost_fen=2_500_000, unreasonable_fen=100_000)])[
+        "cases"
+    ]
+    assert (row["band"], row["final_score"], row["ratio"]) == ("high", points, Decimal("2.4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("full + share * bare * (ratio - above)", 100 + 80 * 2),
+        ("-full + 2 * full - -1", 101),
+        ("max(min(full, bare, 60), 10, 5)", 60),
+        ("if(ratio >= 4, full, if(weight != 2, bare, 7))", 100),
+        ("if(ratio < 4, full, if(weight != 2, bare, 7))", 7),
+        ("full / 8 / 2 + 0.25", Fraction(13, 2)),
+        ("coefficient * (edge + above)", Fraction(24, 5)),
+    ],
+)
+def test_a_formula_is_worth(text: str, worth: Fraction) -> None:
+    names = {"full": 100, "bare": 80, "ratio": 4, "edge": 2, "above": 2, "share": 1, "weight": 2}
+    given = {k: Fraction(v) for k, v in names.items()} | {"coefficient": Fraction(6, 5)}
+    assert evaluate(text, given) == worth
+
+
+@pytest.mark.parametrize("text", ["full +", "full full", "cost", "min(full", "full ** 2", "f(1)"])
+def test_what_is_no_formula(text: str) -> None:
+    with pytest.raises(BadFormula):
+        evaluate(text, {"full": Fraction(1)})
+
+
+def test_solve_finds_the_largest_point_value_within_the_fund(tmp_path: Path) -> None:
+    """The second patient paid 900 yuan: at 6 yuan a point the fund owes for the first alone."""
+    path = small(
+        tmp_path,
+        {**POINT, "fund_form": "difference", "negative": "zero_case", "left_over": "solve"},
+        param={"fund": parameter("yuan", {**YEAR, "value": 300})},
+    )
+    tables = both(path, [case(1), case(2, fund_paid_fen=10_000)])
+    assert values(tables["cases"], "standard_fen", "pay_fen") == [(60_000, 30_000), (60_000, 0)]
+    assert tables["pools"][0]["point_value"] == "6.000000"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "pay", "undistributed", "drawn"),
+    [("cap", 8, 80_000, 40_000, 0), ("floor", 15, 150_000, 0, 30_000)],
+)
+def test_the_point_value_is_kept_within_bounds(
+    name: str, value: int, pay: int, undistributed: int, drawn: int, tmp_path: Path
+) -> None:
+    """100 points from 1200 yuan are 12 yuan a point."""
+    path = small(
+        tmp_path, POINT, param={f"point_value_{name}": parameter("yuan", {"value": value})}
+    )
+    (pool,) = both(path, [case(1)])["pools"]
+    assert (pool["pay_fen"], pool["undistributed_fen"]) == (pay, undistributed)
+    assert pool["drawn_fen"] == drawn
+
+
+@pytest.mark.parametrize(("volume", "pay"), [(2, 100_000), (1, 50_000)])
+def test_an_elastic_rate_is_fixed_to_its_volume(volume: int, pay: int, tmp_path: Path) -> None:
+    path = small(
+        tmp_path,
+        {"kind": "rate", "rate": "elastic", "fund_form": "fund_points"},
+        param={
+            "base_rate": parameter("yuan per 1.0000 RW", {"value": 1000}),
+            "base_volume": parameter("ratio", {"value": volume}),
+        },
+    )
+    tables = both(path, [case(1), case(2)])
+    assert values(tables["cases"], "pay_fen") == [pay, pay]
+    assert tables["pools"][0]["balance_fen"] == 120_000 - 2 * pay
+
+
+BED = {"id": "bed", "when": {"med_type": ["52"]}, "pay": "per_day", **MADE_UP}
+
+
+@pytest.mark.parametrize(
+    ("fund", "score", "pay", "other"),
+    # 3 days at 20 yuan: 6 points at 10 yuan, which share 1200 yuan with 100; or 60 yuan as they are.
+    [
+        ("points", 6, 6_792, 113_208),
+        ("off_top", None, 6_000, 114_000),
+        ("outside", None, 6_000, 120_000),
+    ],
+)
+def test_a_bed_day_is_a_claim_or_a_price(
+    fund: str, score: int | None, pay: int, other: int, tmp_path: Path
+) -> None:
+    path = small(
+        tmp_path,
+        POINT,
+        family=[{**BED, "fund": fund}],
+        param={
+            "per_day": parameter("yuan", {"value": 20, "family": "bed"}),
+            "point_value_budget": parameter("yuan", {"value": 10}),
+        },
+    )
+    tables = both(path, [case(1, med_type="52", los=3), case(2)])
+    assert values(tables["cases"], "final_score", "pay_fen") == [(score, pay), (100, other)]
+
+
+def test_a_price_taker_is_paid_at_the_price_of_its_maker(tmp_path: Path) -> None:
+    away = {"id": "away", "insured_area": ["外地"], "price_of": "a"}
+    path = small(tmp_path, POINT, pool=[away, {"id": "a"}])
+    tables = both(path, [case(1), case(2, group="B", insured_area="外地")])
+    pay = {row["case_id"]: row["pay_fen"] for row in tables["cases"]}
+    assert pay == {"1": 120_000, "2": 240_000}
+    assert ("out_of_area", "away", 170_000) in values(
+        tables["entries"], "kind", "pool_id", "amount_fen"
+    )
+
+
+def test_the_same_patient_again_is_paid_a_part(tmp_path: Path) -> None:
+    """The last of three comes back to another hospital nine days after the first left."""
+    rule = {"days": 9, "same_group": True, "other_hospital": True, "factor": Decimal("0.5")}
+    path = small(tmp_path, POINT, readmission=[{**rule, **MADE_UP}])
+
+    def stay(key: int, start: int, end: int, **more: Any) -> Row:
+        days = {"admission_date": date(2025, 1, start), "discharge_date": date(2025, 1, end)}
+        return case(key, patient_id="P", **days, **more)
+
+    cases = [stay(1, 1, 5), stay(2, 6, 8), stay(3, 14, 15, hospital_id="H2"), stay(4, 30, 31)]
+    found = both(path, cases)["cases"]
+    scores = {row["case_id"]: (row["final_score"], row["special_factor"]) for row in found}
+    assert scores == {"1": (100, 1), "2": (100, 1), "3": (50, Fraction(1, 2)), "4": (100, 1)}
+
+
+def test_only_so_many_cases_stay_high(tmp_path: Path) -> None:
+    """Half of four cases; two of the three high ones cost the same, and go by their ids."""
+    path = small(
+        tmp_path,
+        POINT,
+        benchmark=MEAN,
+        high=[edge("2", "excess")],
+        high_quota={"share": Decimal("0.5"), **MADE_UP},
+    )
+    cost = {"1": 1_000_000, "2": 2_500_000, "3": 3_000_000, "10": 2_500_000}
+    found = both(path, [case(k, total_cost_fen=c) for k, c in cost.items()])["cases"]
+    bands = {row["case_id"]: (row["band"], row["final_score"]) for row in found}
+    assert bands == {
+        "1": ("normal", 100),
+        "2": ("normal", 100),
+        "3": ("high", 200),
+        "10": ("high", 150),
+    }
+
+
+def test_the_budget_is_the_fund_and_what_leaves_it(tmp_path: Path) -> None:
+    less = [
+        {"id": "risk", "kind": "share", "share": Decimal("0.05"), "reserve": True},
+        {"id": "bed", "kind": "amount"},
+        {"id": "carve_out", "kind": "actual"},
+    ]
+    path = small(
+        tmp_path,
+        POINT,
+        family=[{**BED, "fund": "outside"}],
+        carve_out={"share": Decimal("0.5"), **MADE_UP},
+        budget={"method": "growth", "less": less, **MADE_UP},
+        param={
+            "fund": None,
+            "budget_base": parameter("yuan", {**YEAR, "value": 1000}),
+            "budget_growth": parameter("ratio", {"value": Decimal("0.1")}),
+            "less": parameter("yuan", {**YEAR, "value": 100, "item": "bed"}),
+            "per_day": parameter("yuan", {"value": 20}),
+        },
+    )
+    pools = both(path, [case(1, med_type="52", los=3), case(2, carve_out_fen=333)])["pools"]
+    lines = {p["line"]: (p["fund_fen"], p["pay_fen"], p["balance_fen"]) for p in pools}
+    # 1100 less 55, 100 and half of 3.33, which is rounded up
+    assert lines == {
+        "fund": (94_333, 94_333, 0),
+        "family:bed": (10_000, 6_000, 4_000),
+        "carve_out": (167, 167, 0),
+    }
+    assert (pools[0]["budget_fen"], pools[0]["reserve_kept_fen"]) == (110_000, 5_500)
+
+
+def test_a_policy_inherits(tmp_path: Path) -> None:
+    """The child's value counts where it fits, the parent's elsewhere, each in its own unit."""
+    parent = {"value": 10, "insurance": "310"}, {"value": 20}
+    small(
+        tmp_path / "parent",
+        {"kind": "rate", "fund_form": "fund_points"},
+        param={"base_rate": parameter("yuan", *parent)},
+        benchmark=MEAN,
+        high=[edge("2", "base")],
+    )
+    text = """
+        id = "child"
+        title = "child"
+        standing = "invented"
+        source = "invented"
+        inherits = "../parent"
+        high = []
+        [method]
+        negative = "zero_case"
+        [param.base_rate]
+        name_zh = "费率"
+        unit = "fen"
+        values = [{ from = 2020-01-01, value = 1234, level = "三级", source = "invented" }]
+    """
+    (tmp_path / "child").mkdir()
+    path = tmp_path / "child" / "policy.toml"
+    path.write_text(text, encoding="utf-8")
+    levels = {"三级": "310", "二级": "310", "一级": "390"}
+    cases = [
+        case(level, hospital_id=level, hospital_level=level, insurance=i, total_cost_fen=3_000_000)
+        for level, i in levels.items()
+    ]
+    found = both(path, cases)["cases"]
+    pay = {row["case_id"]: (row["band"], row["pay_fen"]) for row in found}
+    assert pay == {"三级": ("normal", 1234), "二级": ("normal", 1000), "一级": ("normal", 2000)}
+
+
+# ---------------------------------------------------------------------------- a year by hand
+
+
+def entry(key: str, kind: str, **fields: Any) -> Row:
+    blank = dict.fromkeys(("reason", "reference", "entered_by"), "invented")
+    day = {"entered_on": date(2025, 1, 20)}
+    return {"entry_id": key, "kind": kind, "pool_id": "a", **blank, **day, **fields}
+
+
+def year_by_hand(folder: Path, **more: Any) -> Path:
+    """12,000 yuan a year; half of a surplus is kept, two fifths of an overspend are borne."""
+    band = {"ratio_from": Decimal("0.9"), "ratio_below": 1, "share": Decimal("0.5"), **MADE_UP}
+    over = {"ratio_from": 1, "share": Decimal("0.4"), **MADE_UP}
+    year = {"surplus": [band], "overspend": [over], "overspend_from": ["unretained"]}
+    return small(
+        folder,
+        POINT,
+        year={**year, **MADE_UP, **more},
+        param={
+            "fund": parameter("yuan", {**YEAR, "value": 12_000}),
+            "deposit_rate": parameter("ratio", {"value": Decimal("0.05")}),
+            "monthly_rate": parameter("ratio", {"value": Decimal("0.9")}),
+        },
+    )
+
+
+YEAR_CASES = [
+    case(1, fund_paid_fen=400_000, total_cost_fen=500_000),
+    case(2, hospital_id="H2", fund_paid_fen=350_000, total_cost_fen=500_000),
+    case(
+        3,
+        group="B",
+        fund_paid_fen=400_000,
+        total_cost_fen=900_000,
+        settlement_date=date(2025, 2, 28),
+    ),
+]
+DEDUCTION = entry(
+    "E1", "deduction", hospital_id="H1", settlement_month="2025-01", amount_fen=-50_000
+)
+
+
+def test_a_year_by_hand(tmp_path: Path) -> None:
+    tables = both(year_by_hand(tmp_path), YEAR_CASES, ledger=[DEDUCTION])
+    columns = ("pay_fen", "deposit_fen", "carried_fen", "due_fen", "paid_fen")
+    paid = {
+        (r["hospital_id"], r["month"]): tuple(r[c] for c in columns) for r in tables["payments"]
+    }
+    assert paid == {
+        ("H1", "2025-01"): (50_000, 2_500, 0, 45_000 - 2_500 - 50_000, 0),
+        ("H1", "2025-02"): (100_000, 5_000, -7_500, 90_000 - 5_000 - 7_500, 77_500),
+        ("H2", "2025-01"): (50_000, 2_500, 0, 42_500, 42_500),
+    }
+    names = (
+        "pay_fen",
+        "deduction_fen",
+        "surplus_fen",
+        "overspend_fen",
+        "payable_fen",
+        "to_pay_fen",
+    )
+    final = {r["hospital_id"]: tuple(r[c] for c in names) for r in tables["hospitals"]}
+    # H1: 8,500 due, 8,000 booked, half of 500 kept. H2: 3,000 due, 3,500 booked, 200 borne.
+    assert final == {
+        "H1": (900_000, -50_000, -25_000, 0, 825_000, 747_500),
+        "H2": (300_000, 0, 0, 20_000, 320_000, 277_500),
+    }
+    (pool,) = tables["pools"]
+    assert (pool["withheld_deduction_fen"], pool["next_year_fen"]) == (50_000, 5_000)
+    assert 1_200_000 == 825_000 + 320_000 + 50_000 + 5_000
+
+
+def test_a_second_distribution_goes_by_what_is_due(tmp_path: Path) -> None:
+    """Of the 50 yuan left, 850 : 300 by largest remainder."""
+    tables = both(year_by_hand(tmp_path, unretained_to="second"), YEAR_CASES, ledger=[DEDUCTION])
+    second = {r["hospital_id"]: r["second_fen"] for r in tables["hospitals"]}
+    assert second == {"H1": 3_696, "H2": 1_304}
+
+
+def test_an_assessment_is_the_last_word_on_a_hospital(tmp_path: Path) -> None:
+    """By the day it was entered, whatever the order of the rows."""
+    ledger = [
+        entry("E2", "assessment", hospital_id="H2", value="1.1", entered_on=date(2025, 12, 2)),
+        entry("E9", "assessment", hospital_id="H2", value="0.5", entered_on=date(2025, 12, 1)),
+    ]
+    tables = both(year_by_hand(tmp_path, assessment="pay"), YEAR_CASES, ledger=ledger)
+    found = {r["hospital_id"]: r["assessment_fen"] for r in tables["hospitals"]}
+    assert found == {"H1": 0, "H2": 30_000}
+    assert tables["pools"][0]["withheld_assessment_fen"] == -30_000
+
+
+def test_a_prepayment_is_an_advance_and_no_payment_of_a_month(tmp_path: Path) -> None:
+    advance = entry(
+        "E1", "prepayment", hospital_id="H2", settlement_month="2025-01", amount_fen=100_000
+    )
+    tables = both(year_by_hand(tmp_path), YEAR_CASES, ledger=[advance])
+    (row,) = (r for r in tables["hospitals"] if r["hospital_id"] == "H2")
+    assert (row["paid_monthly_fen"], row["prepayment_fen"]) == (42_500, 100_000)
+    assert row["to_pay_fen"] == row["payable_fen"] - 142_500
+
+
+@pytest.mark.parametrize("paid_from", ["fund", "reserve"])
+def test_a_decision_enters_the_points_or_is_paid_from_the_reserve(
+    paid_from: str, tmp_path: Path
+) -> None:
+    path = small(
+        tmp_path,
+        POINT,
+        special_cases={"paid_from": paid_from, **MADE_UP},
+        year=MADE_UP,
+        param={
+            "special_share": parameter("ratio", {"value": Decimal("0.5")}),
+            "reserve_balance": parameter("yuan", {"value": 5000}),
+        },
+    )
+    ledger = [
+        entry("E1", "special_case", case_id="1", outcome="score", value="900", pool_id=None),
+        entry(
+            "E2",
+            "appeal",
+            case_id="1",
+            outcome="score",
+            value="300",
+            pool_id=None,
+            entered_on=date(2025, 1, 21),
+        ),
+    ]
+    tables = both(path, [case(1), case(2, hospital_id="H2")], ledger=ledger)
+    pay = [(r["pay_fen"], r["special_fen"]) for r in tables["hospitals"]]
+    month = [r["pay_fen"] for r in tables["payments"]]
+    if paid_from == "fund":  # 300 points of 400
+        assert (pay, month) == ([(90_000, 0), (30_000, 0)], [7_500, 2_500])
+    else:  # 100 of 200, and 200 more at 6 yuan
+        assert (pay, month) == ([(60_000, 120_000), (60_000, 0)], [5_000, 5_000])
+        assert tables["pools"][0]["drawn_fen"] == 120_000
+
+
+def test_what_changes_after_a_published_month(tmp_path: Path) -> None:
+    """January is 1,000 yuan for 200 points: 5 yuan a point."""
+    path = year_by_hand(tmp_path)
+    policy = NaivePolicy(path)
+    january = settle_year(policy, YEAR_CASES, (), (), (), "2025-01").publish()
+    run = publish(by_engine(path, YEAR_CASES, period="2025-01"), tmp_path / "run")
+    first, second, third = YEAR_CASES
+    later = [{**first, "group": "B"}, {**second, "refd_setl_flag": True}, third]
+    later.append(case(4, hospital_id="H2", group="B"))
+    right = settle_year(policy, later, (), (), [january], "2025-02")
+    found = by_engine(path, later, prior=[run], period="2025-02")
+    assert differences(found, tables_of(right), ("cases", "months", "payments")) == []
+    changes = [e for e in right.entries if e["kind"] in ("late", "reversal", "correction")]
+    assert sorted(values(changes, "kind", "case_id", "hospital_id", "amount_fen")) == [
+        ("correction", "1", "H1", 50_000),
+        ("late", "4", "H2", 100_000),
+        ("reversal", "2", "H2", -50_000),
+    ]
+    owed = {r["hospital_id"]: r["owed_fen"] for r in right.payments}
+    assert owed == {"H1": 150_000, "H2": 50_000}
+
+
+# ---------------------------------------------------------------------------- last year's means
+
+
+@pytest.mark.parametrize("by", ["", "level"])
+def test_means_of_last_year(by: str, tmp_path: Path) -> None:
+    """A level without cases last year falls back to the group's mean."""
+    two = [{"from": date(y, 1, 1), "to": date(y, 12, 31), "value": 1200} for y in (2024, 2025)]
+    path = small(
+        tmp_path,
+        POINT,
+        benchmark={"kind": "prior", "by": by, **MADE_UP},
+        coefficient={"kind": "mean_ratio", "means": "prior", "most": Decimal("1.2"), **MADE_UP},
+        high=[edge("2", "excess", coefficient=False)],
+        param={"fund": parameter("yuan", *two)},
+    )
+
+    def cases(year: int) -> Rows:
+        levels = ("三级", "三级", "二级") if year == 2024 else ("三级", "二级", "一级")
+        costs = (100_000, 200_001, 60_000) if year == 2024 else (300_000, 300_000, 300_000)
+        return [
+            case(
+                f"{year}{k}",
+                hospital_id=level,
+                hospital_level=level,
+                total_cost_fen=cost,
+                settlement_date=date(year, 5, 1),
+            )
+            for k, (level, cost) in enumerate(zip(levels, costs, strict=True))
+        ]
+
+    last = cases(2024)
+    plain_path = small(tmp_path / "last", POINT, param={"fund": parameter("yuan", *two)})
+    run = publish(by_engine(plain_path, last), tmp_path / "run")
+    right = NaivePolicy(path).settle(cases(2025), prior=last)
+    found = by_engine(path, cases(2025), prior=[run])
+    assert differences(found, right.tables) == []
+    rows = right.tables["cases"]
+    means = [150_001, 60_000, 120_000] if by else [120_000] * 3
+    assert values(rows, "benchmark_fen") == means
+    # 1500.005 and 600 yuan by 1200.003: 1.25 is at most 1.2; a hospital without cases has 1
+    assert values(rows, "hospital_factor") == [Fraction(6, 5), Fraction(1, 2), 1]
