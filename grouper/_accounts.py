@@ -25,6 +25,11 @@ class Account:
     level: str
     sums: Mapping[str, int]
 
+    @classmethod
+    def idle(cls, hospital: str, level: str) -> Account:
+        """Return the account of a hospital without cases, which an entry may be for."""
+        return cls(hospital, level, dict.fromkeys(SUMS, 0))
+
     @property
     def pay(self) -> int:
         """What the fund owes for its cases, fen."""
@@ -45,7 +50,7 @@ def accounts(closing: Closing, closed: Closed) -> list[Account]:
     is_carved = closed.unit.line == CARVE_OUT
     values: dict[str, I64] = {
         "cases": np.ones(len(rows), np.int64),
-        "claims": np.where(c.off_top[rows], 0, c.claim[rows]),
+        "claims": np.where(c.in_fen[rows], 0, c.claim[rows]),
         "cost_fen": np.maximum(r.cost[rows], 0),
         "booked_fund_fen": r.booked[rows],
         "patient_fen": r.patient[rows],
@@ -61,7 +66,7 @@ def accounts(closing: Closing, closed: Closed) -> list[Account]:
             continue
         mine = {name: column[k] for name, column in sums.items()}
         if is_carved:
-            mine |= dict.fromkeys(("claims", "cost_fen", "booked_fund_fen"), 0)
+            mine |= dict.fromkeys(("cases", "claims", "cost_fen", "booked_fund_fen"), 0)
             mine |= dict.fromkeys(("patient_fen", "standard_fen"), 0)
         found.append(Account(r.hospital[row], r.level[row], mine))
     return found

@@ -67,17 +67,19 @@ def _of_scope(
     outcomes: Mapping[int, str],
 ) -> pa.Table:
     r, unit = claimed.rows, closed.unit
+    place = np.empty(len(r), np.int64)
+    place[r.by_id] = np.arange(len(r))
     per = claimed.policy.settings.special_cases
     assert per is not None
-    at: dict[str, str] = {"pool": unit.pool}
+    at = {"pool": unit.pool}
     if per.per != "pool":
-        at[per.per] = scope
+        first = rows[np.argmin(place[rows])]
+        at |= {per.per: scope, "level": r.level[first]}
+        at |= {"class": r.class_[first]} if per.per == "hospital" else {}
     share: Fraction = claimed.policy.at("special_share", unit.last, **at)
     quota = floor(share * len(rows))
     excess = r.used[rows] - standard[rows]
     above = rows[(r.used[rows] >= 0) & (excess > 0)]
-    place = np.empty(len(r), np.int64)
-    place[r.by_id] = np.arange(len(r))
     over = r.used[above] - standard[above]
     ranked = above[np.lexsort((place[above], -over))]
     n = len(ranked)

@@ -82,6 +82,15 @@ class Claimed:
         flags = np.array([*(f.fund == "outside" for f in families), False], np.bool_)
         return flags[self.family]
 
+    @property
+    def in_fen(self) -> NDArray[np.bool_]:
+        """Cases whose claim is fen though others claim scores: off the top, or at a family's price."""
+        families, m = self.policy.settings.family, self.policy.settings.method
+        if not m.shares:
+            return np.zeros(len(self.rows), np.bool_)
+        flags = np.array([*(f.fund == "outside" and f.pay != "factor" for f in families), False])
+        return self.off_top | np.asarray(flags[self.family], np.bool_)
+
     def by_key(self, values: Sequence[Any], kind: Any) -> NDArray[Any]:
         """Spread one value per price key over the cases."""
         return np.array([*values] or [0], kind)[self.key] if len(self.rows) else np.zeros(0, kind)
@@ -98,7 +107,7 @@ def find_claims(
     """
     pool, family = find_pools(rows, policy), find_families(rows, policy)
     groups_of, group_index = _pay_groups(rows, policy)
-    weights = _coefficient_rows(rows, policy, group_index, groups_of)
+    weights = _coefficient_rows(rows, policy, family, group_index, groups_of)
     coefficients = find_coefficients(policy, weights, prior_cases)
     pricer = Pricer(policy, coefficients, find_means(policy, prior_cases))
     index, first = _keys(rows, policy, pool, family, coefficients)
@@ -194,9 +203,9 @@ def _pay_groups(rows: Rows, policy: Policy) -> tuple[list[PayGroup], I32]:
 
 
 def _coefficient_rows(
-    rows: Rows, policy: Policy, index: I32, groups: Sequence[PayGroup]
+    rows: Rows, policy: Policy, family: I8, index: I32, groups: Sequence[PayGroup]
 ) -> CoefficientRows:
-    """Bring together what computed coefficients are measured on."""
+    """Bring together what computed coefficients are measured on: all but reversed settlements."""
     kind = policy.settings.coefficient
     weights = [
         g.row.weight * g.share if g.row is not None and g.row.weight is not None else None
@@ -208,19 +217,22 @@ def _coefficient_rows(
     units = [-1 if w is None else int(w * 10**scale) for w in weights]
     if max(units, default=0) >= 2**62:
         raise PolicyError("a weight beyond what 64 bits hold: check the table", parameter="weights")
+    factors = np.array([*(f.pay == "factor" for f in policy.settings.family), True], np.bool_)
+    by_weight = factors[family]
+    kept = np.flatnonzero(~rows.reversed)
     names = {step.fee for step in kind.step if step.fee} if kind else set()
     return CoefficientRows(
-        hospital=rows.hospital,
-        level=rows.level,
-        class_=rows.class_,
-        group=rows.group,
-        day=rows.day,
-        cost=rows.cost,
-        grouped=np.array([s == "grouped" for s in rows.status.distinct])[rows.status.index],
-        weight_num=np.array(units or [0], np.int64)[index],
+        hospital=rows.hospital.at(kept),
+        level=rows.level.at(kept),
+        class_=rows.class_.at(kept),
+        group=rows.group.at(kept),
+        day=rows.day[kept],
+        cost=rows.cost[kept],
+        grouped=np.array([s == "grouped" for s in rows.status.distinct])[rows.status.index[kept]],
+        weight_num=np.where(by_weight, np.array(units or [0], np.int64)[index], -1)[kept],
         weight_scale=scale,
-        age=rows.whole("age"),
-        fees={name: rows.money(name) for name in sorted(names)},
+        age=rows.whole("age")[kept],
+        fees={name: rows.money(name)[kept] for name in sorted(names)},
     )
 
 
@@ -231,6 +243,8 @@ def _keys(
     values = [v for p in policy.settings.param.values() for v in p.all_values]
     hospital = coefficients.by_hospital or any(v.hospital for v in values)
     area = any(v.area for v in values)
+    month = np.asarray(rows.fund_day, "datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    month -= month.min(initial=0)
     breaks = np.array([d.toordinal() - EPOCH for d in policy.breaks], np.int64)
     zero = np.zeros(len(rows), np.int32)
     return distinct(
@@ -247,7 +261,18 @@ def _keys(
         (rows.hospital.index if hospital else zero, len(rows.hospital.distinct)),
         (rows.area.index if area else zero, len(rows.area.distinct)),
         (rows.reversed, 2),
+        (month if by_month(policy) else zero, int(month.max(initial=0)) + 1),
     )
+
+
+PRICING = ("coefficient", "base_rate", "overall_mean", "per_day", "per_case", "family_factor")
+"""Parameters that a case's price reads by its own selectors."""
+
+
+def by_month(policy: Policy) -> bool:
+    """Tell whether a price depends on the month of the case."""
+    known = [policy.settings.param[n] for n in PRICING if policy.has(n)]
+    return any(v.month for p in known for v in p.all_values)
 
 
 def _where(rows: Rows, policy: Policy, pool: I32, family: I8, row: int) -> Where:
@@ -261,6 +286,7 @@ def _where(rows: Rows, policy: Policy, pool: I32, family: I8, row: int) -> Where
         pool=policy.settings.pool[pool[row]].id,
         area=rows.area[row],
         family=name,
+        month=f"{day_of(rows.fund_day[row]):%Y-%m}" if by_month(policy) else "",
     )
 
 
@@ -427,17 +453,23 @@ def decided(claimed: Claimed, decisions: Sequence[Decision], by: date | None) ->
             continue
         booked[row] = off_top[row] = d.outcome == "booked"
         nothing[row] = False
-        if d.outcome != "booked":
-            claim[row] = decided_claim(claimed, d)
+        claim[row] = 0 if d.outcome == "booked" else decided_claim(claimed, d)
     return replace(claimed, claim=claim, booked=booked, off_top=off_top, nothing=nothing)
 
 
 def decided_claim(claimed: Claimed, d: Decision) -> int:
     """Return the claim that a decision gives a case."""
     m = claimed.policy.settings.method
+    priced = bool(claimed.in_fen[d.row]) and bool(claimed.outside[d.row])
     if d.outcome == "score":
-        scale = 10**m.score_decimals if m.kind == "point" else 100
-        return round_half_up(d.value * scale)
+        return round_half_up(
+            d.value * (10**m.score_decimals if m.kind == "point" and not priced else 100)
+        )
+    if priced:
+        raise SettlementError(
+            f"ledger entry {d.entry_id!r}: the case is paid at a price outside the fund: decide score "
+            "(in yuan), booked or refused"
+        )
     used = int(claimed.rows.used[d.row])
     if used < 0:
         raise SettlementError(f"ledger entry {d.entry_id!r}: the case has no total_cost")

@@ -124,6 +124,7 @@ class Inputs:
     paid_monthly: Mapping[str, int]
     deposits: Mapping[str, int]
     is_year: bool
+    levels: Mapping[str, str] = field(default_factory=dict)  # of every hospital in the file
 
 
 def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
@@ -135,14 +136,24 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     ConservationError : never.
     """
     unit, policy = closed.unit, given.policy
-    lines = [Line(a) for a in found]
+    there = {a.hospital for a in found}
+    idle = {e.hospital for e in given.entries} - there if unit.line == FUND else set()
+    for hospital in sorted(idle, key=str.encode):
+        if hospital not in given.levels:
+            entry = next(e for e in given.entries if e.hospital == hospital)
+            raise SettlementError(
+                f"ledger entry {entry.entry_id!r}: no case is of hospital {hospital!r}; correct it"
+            )
+    found = [*found, *(Account.idle(h, given.levels[h]) for h in idle)]
+    lines = [Line(a) for a in sorted(found, key=lambda a: a.hospital.encode())]
     for line in lines:
         line.paid_monthly = given.paid_monthly.get(line.account.hospital, 0)
     if unit.line != FUND:
         return _proved(Cleared(closed, lines, dict.fromkeys(("cap", "assessment", "deduction"), 0)))
-    _put_entries(lines, unit.pool, given)
+    _put_entries(lines, given)
     for line in lines:
         _base_terms(line, closed, given)
+    lines = [x for x in lines if x.account.sums["cases"] or x.payable or x.to_pay]
     withheld = {t: -sum(x.terms[t] for x in lines) for t in ("cap", "assessment", "deduction")}
     cleared = Cleared(closed, lines, withheld)
     lifted = sum(x.terms["special"] + x.terms["floor"] for x in lines)
@@ -157,15 +168,10 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     return _proved(cleared)
 
 
-def _put_entries(lines: Sequence[Line], pool: str, given: Inputs) -> None:
+def _put_entries(lines: Sequence[Line], given: Inputs) -> None:
     """Add up deductions, adjustments and prepayments by hospital."""
     of = {line.account.hospital: line for line in lines}
     for e in given.entries:
-        if e.hospital not in of:
-            raise SettlementError(
-                f"ledger entry {e.entry_id!r}: hospital {e.hospital!r} has no cases in pool {pool} "
-                "in this period; correct the entry"
-            )
         if e.kind in ("deduction", "adjustment"):
             of[e.hospital].terms["deduction"] += e.amount or 0
         elif e.kind == "prepayment":

@@ -101,7 +101,7 @@ class Closing:
         """Pay every case by its own price; the difference to the fund is a balance."""
         rows, c = unit.rows, self.claimed
         pay = self.owed_at_price(rows, rows, price)
-        claims = _total(c.claim[rows[~c.off_top[rows]]] if price else c.claim[rows])
+        claims = _total(c.claim[rows[~c.in_fen[rows]]])
         return self._proved(_priced(unit, claims, pay, price))
 
     def owed_at_price(self, rows: I64, unit_rows: I64, price: PointValue | None = None) -> int:
@@ -109,7 +109,7 @@ class Closing:
         c = self.claimed
         standard = c.claim[rows]
         if price is not None:
-            scored = ~self._in_fen(rows)
+            scored = ~c.in_fen[rows]
             standard = standard.copy()
             standard[scored] = self._scaled(standard[scored], price)
         self.standard[rows] = np.where(c.outright[rows], self.given[rows], standard)
@@ -118,13 +118,6 @@ class Closing:
         self._no_negative(rows)
         self.pay[rows] += self.carved[rows]
         return int(self.pay[rows].sum())
-
-    def _in_fen(self, rows: I64) -> NDArray[np.bool_]:
-        """Tell which claims are fen already, though others are scores."""
-        families = self.claimed.policy.settings.family
-        flags = np.array([*(f.fund != "points" and f.pay != "factor" for f in families), False])
-        own = np.asarray(flags[self.claimed.family[rows]], np.bool_)
-        return self.claimed.off_top[rows] | own
 
     @staticmethod
     def _scaled(claims: I64, price: PointValue) -> I64:
@@ -136,17 +129,17 @@ class Closing:
     def _elastic(self, unit: Unit) -> Closed:
         """Pay a rate that is fixed up to a volume of weight and floats above it."""
         c, rows = self.claimed, unit.rows
-        volume = Fraction(0)
-        keys, counts = np.unique(c.key[rows], return_counts=True)
-        for k, n in zip(keys.tolist(), counts.tolist(), strict=True):
-            volume += c.prices[k].weight * c.prices[k].coefficient * n
-        most = c.policy.at("base_volume", unit.last, pool=unit.pool)
+        priced = np.array([*(f.pay != "factor" for f in c.policy.settings.family), False])
+        mine = rows[~c.outright[rows] & ~priced[c.family[rows]]]
+        keys, counts = np.unique(c.key[mine], return_counts=True)
+        worths = [(p.weight * p.subtype * p.coefficient) for p in c.prices]
+        volume = sum((worths[k] * int(n) for k, n in zip(keys, counts, strict=True)), Fraction(0))
+        most = c.policy.at("base_volume", unit.last, **unit.selectors)
         if volume <= most:
             return self._by_price(unit, None)
-        mine = rows[~c.outright[rows]]
         claims = _total(c.claim[mine])
         amount = round_half_up(claims * most / volume)
-        self.standard[rows] = self.given[rows]
+        self.standard[rows] = np.where(c.outright[rows], self.given[rows], c.claim[rows])
         self.standard[mine] = self._share(mine, amount, c.claim[mine])
         owed = self._form(rows, self.standard[rows], rows)
         self.pay[rows] = np.where(c.outright[rows], self.given[rows], owed)
@@ -154,6 +147,7 @@ class Closing:
         self.pay[rows] += self.carved[rows]
         pay, fund = int(self.pay[rows].sum()), unit.fund or 0
         value = PointValue(amount, claims) if claims else None
+        claims = _total(c.claim[rows])
         return self._proved(
             Closed(unit, fund, claims, 0, amount, value, pay=pay, balance=fund - pay)
         )
@@ -225,8 +219,8 @@ class Closing:
         if m.kind != "point" or not claims:
             return amount, False
         points = Fraction(claims, 10**m.score_decimals)
-        cap = policy.at_or_none("point_value_cap", unit.last, pool=unit.pool)
-        floor = policy.at_or_none("point_value_floor", unit.last, pool=unit.pool)
+        cap = policy.at_or_none("point_value_cap", unit.last, **unit.selectors)
+        floor = policy.at_or_none("point_value_floor", unit.last, **unit.selectors)
         if cap is not None and amount > round_half_up(cap * points):
             return round_half_up(cap * points), False
         if floor is not None and amount < round_half_up(floor * points):
@@ -270,8 +264,8 @@ class Closing:
         self.standard[shared] = whole + (rest >= den - rest)
         paid = np.where(active, whole - own, 0)
         left = fund - int(paid.sum()) if value else 0
-        order = np.argsort(np.where(active, -rest, 1), kind="stable")[:left]
-        paid[order] += 1
+        if value:
+            paid += self._remainder(shared, left, np.where(active, rest, 0), den)
         self.pay[shared] = paid + self.carved[shared]
         pay, all_of_it = int(self.pay[unit.rows].sum()), unit.fund or 0
         return self._proved(
@@ -287,6 +281,19 @@ class Closing:
                 remainder=left,
             )
         )
+
+    def _remainder(self, rows: I64, left: int, rest: I64, den: int) -> I64:
+        """Give out the fen that whole parts leave: to hospitals, then to their largest fractions."""
+        starts = self.hospital_starts(rows)
+        sums = [exact_sum(part) for part in np.split(rest, starts[1:])] if len(rows) else []
+        each = [s // den for s in sums]
+        by_rest = sorted(range(len(sums)), key=lambda h: (-(sums[h] % den), h))
+        for h in by_rest[: left - sum(each)]:
+            each[h] += 1
+        given = np.zeros(len(rows), np.int64)
+        for h, part in enumerate(np.split(np.arange(len(rows)), starts[1:]) if len(rows) else []):
+            given[part[np.argsort(-rest[part], kind="stable")[: each[h]]]] = 1
+        return given
 
     @staticmethod
     def _at(claim: I64, value: PointValue) -> tuple[I64, I64]:

@@ -132,9 +132,10 @@ def _unchanged(claimed: Claimed, published: pa.Table, at: I64) -> NDArray[np.boo
     score = published["final_score"]
     scored = pc.is_valid(score).to_numpy()
     point = s.method.kind == "point"
-    same &= scored != (claimed.off_top[at] & point)
+    in_fen = claimed.in_fen[at]
+    same &= scored != (in_fen & point)
     same &= ~scored | (units_of(score) == claimed.claim[at])
-    priced = claimed.off_top[at] & ~claimed.outright[at]
+    priced = in_fen & ~claimed.outright[at]
     same &= ~priced | (published["standard_fen"].to_numpy() == claimed.claim[at])
     return np.asarray(same, np.bool_)
 

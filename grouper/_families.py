@@ -80,8 +80,8 @@ def _column(table: pa.Table, name: str, what: str) -> Any:
 def find_readmissions(rows: Rows, policy: Policy) -> I8:
     """Return the rule by which each case is a readmission (再入院), -1 = none.
 
-    A case is one if another case of its patient, with an earlier admission (or the same and an
-    earlier case_id), was discharged 0 … days before it was admitted and the rule's other conditions hold.
+    A case is one if another case of its patient, admitted on an earlier day, was discharged 0 … days
+    before it was admitted, and the rule's other conditions hold.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def find_readmissions(rows: Rows, policy: Policy) -> I8:
     while len(at := at[stays[at] >= back]):
         later, earlier = order[at], order[at - back]
         back += 1
-        gap = days[0][later] - days[1][earlier]
+        gap = np.where(days[0][earlier] < days[0][later], days[0][later] - days[1][earlier], -1)
         for k, rule in enumerate(rules):
             hit = (gap >= 0) & (gap <= rule.days) & _fits(rows, rule, later, earlier)
             again = later[hit]
@@ -121,7 +121,9 @@ def find_readmissions(rows: Rows, policy: Policy) -> I8:
 def _fits(rows: Rows, rule: Readmission, later: I64, earlier: I64) -> NDArray[np.bool_]:
     fits = np.ones(len(later), np.bool_)
     if rule.same_group:
+        grouped = np.array([bool(g) for g in rows.group.distinct], np.bool_)
         fits &= rows.group.index[later] == rows.group.index[earlier]
+        fits &= grouped[rows.group.index[later]]
     if rule.other_hospital is not None:
         other = rows.hospital.index[later] != rows.hospital.index[earlier]
         fits &= other == rule.other_hospital

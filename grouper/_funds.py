@@ -50,6 +50,11 @@ class Unit:
         return self.name or f"{self.first}/{self.last}"
 
     @property
+    def selectors(self) -> dict[str, str]:
+        """Return the selectors of a dated value: the pool, and the month of a month."""
+        return {"pool": self.pool, **({"month": self.name} if self.name else {})}
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """Pool, period and line: no two units share them."""
         return self.pool, self.period, self.line
@@ -227,7 +232,11 @@ def _taker_units(claimed: Claimed, pool: str, price_of: str, mine: I64) -> list[
         inside = (days >= p.first.toordinal() - EPOCH) & (days <= p.last.toordinal() - EPOCH)
         placed |= inside
         if inside.any():
-            found.append(Unit(pool, TAKER, p.first, p.last, mine[inside], source=p.source))
+            unit = Unit(pool, TAKER, p.first, p.last, mine[inside], source=p.source)
+            found.append(unit)
+            carve_out = claimed.policy.settings.carve_out
+            if carve_out is not None and carve_out.fund == "outside":
+                found.append(replace(unit, line=CARVE_OUT))
     if not placed.all():
         day = day_of(days[~placed][0])
         raise SettlementError(

@@ -32,6 +32,10 @@ class Texts:
     def __getitem__(self, row: int) -> str:
         return self.distinct[int(self.index[row])]
 
+    def at(self, rows: I64) -> Texts:
+        """Return the texts of some rows."""
+        return Texts(self.index[rows], self.distinct)
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -28,7 +28,7 @@ from grouper._funds import (
     month_unit,
     months_of,
 )
-from grouper._ledger import Entry
+from grouper._ledger import DIFFERENCES, Entry
 from grouper._pricing import round_half_up
 from grouper._prior import FrozenMonth, Prior
 from grouper.errors import SettlementError
@@ -158,7 +158,7 @@ def _given_value(policy: Policy, unit: Unit) -> PointValue | None:
     assert year is not None
     if year.month_point_value == "own" or m.kind != "point":
         return None
-    value = policy.at(f"point_value_{year.month_point_value}", unit.last, pool=unit.pool)
+    value = policy.at(f"point_value_{year.month_point_value}", unit.last, **unit.selectors)
     value /= 10**m.score_decimals
     return PointValue(value.numerator, value.denominator)
 
@@ -177,7 +177,7 @@ def _month_row(
         "point_value_num": value.num if value else None,
         "point_value_den": value.den if value else None,
         "pay_fen": closed.pay,
-        "balance_fen": closed.balance,
+        "balance_fen": closed.fund - closed.pay,
         "state": "settled",
     }
     return {**row, **_pace(policy, row, before)}
@@ -226,7 +226,8 @@ def _pay(
     """Work out what each hospital is paid for a month of one line."""
     unit, policy = closed.unit, closing.claimed.policy
     known = {a.hospital: a for a in accounts(closing, closed)}
-    mine = [e for e in entries if e.pool == unit.pool and e.month == month]
+    counted = (*MONTHLY, *DIFFERENCES)
+    mine = [e for e in entries if e.pool == unit.pool and e.month == month and e.kind in counted]
     of_line = [e for e in mine if _line_of(e) == unit.line]
     hospitals = known.keys() | {e.hospital for e in of_line}
     hospitals |= {
@@ -236,13 +237,13 @@ def _pay(
         account = known.get(hospital)
         sums = account.sums if account else dict.fromkeys(("cases", "cost_fen"), 0)
         own = [e for e in of_line if e.hospital == hospital]
-        at = {"pool": unit.pool, "hospital": hospital}
+        at = {**unit.selectors, "hospital": hospital}
         if account:
             at["level"] = account.level
         rate = policy.at_or_none("monthly_rate", unit.last, **at)
         deposit_rate = policy.at_or_none("deposit_rate", unit.last, **at) or Fraction(0)
         pay = account.pay if account else 0
-        difference = sum(e.amount or 0 for e in own if e.kind not in MONTHLY)
+        difference = sum(e.amount or 0 for e in own if e.kind in DIFFERENCES)
         owed = pay + difference
         at_rate = owed if rate is None else round_half_up(owed * rate)
         deposit = round_half_up(owed * deposit_rate)

@@ -24,7 +24,10 @@ MOST_CLAIM = 10**14
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a price depends on besides the group; `family` is "" for an ordinary case."""
+    """What a price depends on besides the group; `family` is "" for an ordinary case.
+
+    `month` is the case's month, such as 2025-03, where a value is narrowed by it, else "".
+    """
 
     day: date
     level: str
@@ -34,6 +37,7 @@ class Where:
     pool: str
     area: str = ""
     family: str = ""
+    month: str = ""
 
     @property
     def selectors(self) -> dict[str, str]:
@@ -46,6 +50,7 @@ class Where:
             "pool": self.pool,
             "area": self.area,
             "family": self.family,
+            "month": self.month,
         }
 
 

@@ -126,6 +126,8 @@ def case_table(
         "carve_out_pay_fen": pa.array(c.carve_out_pay),
         "pay_fen": pa.array(closing.pay),
     }
+    if "list_upload_date" in r.table.schema.names:
+        columns["list_upload_date"] = r.table["list_upload_date"]
     for name, column in columns.items():
         table = table.append_column(name, column)
     return table if only is None else table.take(pa.array(only))
@@ -145,11 +147,11 @@ def _outcomes(n: int, outcomes: Mapping[int, str]) -> pa.Array:
 
 
 def _scores(c: Claimed) -> pa.Array:
-    """Return the claim: a score under points (none off the top), yuan under a rate."""
+    """Return the claim: a score under points (none where it is fen), yuan under a rate."""
     m = c.policy.settings.method
     if m.kind == "rate":
         return decimals(c.claim, 2)
-    return decimals(c.claim, m.score_decimals, c.off_top)
+    return decimals(c.claim, m.score_decimals, c.in_fen)
 
 
 def _month_pay(n: int, month_pay: I64 | None) -> pa.Array:

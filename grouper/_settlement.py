@@ -272,12 +272,12 @@ class _Run:
         assert self.span.last is not None
         numbers = _month_numbers(self.claimed.rows)
         self._refuse_open_months(month, numbers)
-        known = decided(self.claimed, self.decisions, self.span.last)
+        known = decided(self.claimed, self._scored(), self.span.last)
         differences = find_differences(known, self.prior, numbers, month)
         amounts = [e for e in self.entries if e.kind not in DECISIONS]
         months = settle_months(
             self.claimed,
-            self.decisions,
+            self._scored(),
             self.units,
             [*amounts, *differences],
             self.prior,
@@ -324,13 +324,15 @@ class _Run:
         months = Months(np.zeros(0, np.int64))
         if is_year:
             self._refuse_absent()
-            months = settle_months(self.claimed, self.decisions, self.units, amounts, self.prior)
-        from_reserve = self._from_reserve()
-        claims = self.claimed if from_reserve else decided(self.claimed, self.decisions, None)
+            months = settle_months(self.claimed, self._scored(), self.units, amounts, self.prior)
+        claims = decided(self.claimed, self._scored(), None)
         closing = Closing(claims)
+        r = claims.rows
+        _, first = distinct((r.hospital.index, len(r.hospital.distinct)))
+        levels = {r.hospital[k]: r.level[k] for k in first}
         cleared: list[Cleared] = []
         values: dict[tuple[str, date], PointValue | None] = {}
-        special = self._special_amounts if from_reserve else _no_amounts
+        special = self._special_amounts if self._from_reserve() else _no_amounts
         for unit in sorted(self.units, key=lambda u: u.line != FUND):
             price = None
             if unit.line == FUND:
@@ -347,6 +349,7 @@ class _Run:
                 months.paid(unit),
                 months.deposits(unit),
                 is_year,
+                levels,
             )
             cleared.append(clear(closed, accounts(closing, closed), inputs))
         place = {u.key: k for k, u in enumerate(self.units)}
@@ -362,6 +365,10 @@ class _Run:
         names = sorted({r["month"] for r in months.months})
         return self._wrap(tables, cleared, "year" if is_year else "single", names)
 
+    def _scored(self) -> Sequence[Decision]:
+        """Return the decisions that change a claim: none where the reserve pays for them."""
+        return () if self._from_reserve() else self.decisions
+
     def _from_reserve(self) -> bool:
         special = self.policy.settings.special_cases
         return special is not None and special.paid_from == "reserve"
@@ -376,9 +383,11 @@ class _Run:
             if d.outcome == "booked":
                 amount = int(c.rows.booked[d.row] - closing.pay[d.row])
             else:
-                more = decided_claim(c, d) - int(c.claim[d.row])
-                value = closed.point_value
+                value, so_far = closed.point_value, int(closing.pay[d.row])
+                before = 0 if c.off_top[d.row] else int(c.claim[d.row])
+                more = decided_claim(c, d) - before
                 amount = round_half_up(more * value.exact) if value else more
+                amount -= so_far if c.off_top[d.row] else 0
             found[c.rows.case_id(d.row)] = (amount, c.rows.hospital[d.row])
         return found
 

@@ -17,9 +17,9 @@ from naive.payment import (
     blank_hospital,
     check_accrual,
     entry,
-    floor_hospital,
     hospital_rows,
     left_entries,
+    lift_and_cap,
     pool_rows,
     special_entries,
 )
@@ -67,10 +67,8 @@ class Clearing:
             row["paid_monthly_fen"] = sum(paid)
         for row in self.main:
             hospital = row["hospital_id"]
-            special = (e for e in self.entries if e["hospital_id"] == hospital)
-            row["special_fen"] = sum(e["amount_fen"] for e in special)
-            floor_hospital(self.policy, row)
-            row["cap_fen"] = self.cap(row)
+            where = self.run.place(hospital, self.unit.pool)
+            lift_and_cap(self.policy, row, self.entries, self.last, where)
             row["assessment_fen"] = self.assessment(row)
             row["deduction_fen"] = deductions.get(hospital, 0)
             row["prepayment_fen"] = prepaid.get(hospital, 0)
@@ -81,14 +79,6 @@ class Clearing:
         self.write()
 
     # ------------------------------------------------------------------------ one hospital
-
-    def cap(self, row: Row) -> int:
-        where = self.run.place(row["hospital_id"], self.unit.pool)
-        most = self.policy.find("hospital_cap", self.last, **where)
-        if most is None:
-            return 0
-        left: int = half_up(most.amount) - row["pay_fen"] - row["special_fen"] - row["floor_fen"]
-        return min(0, left)
 
     def assessment(self, row: Row) -> int:
         kind, hospital = self.year.get("assessment", "none"), row["hospital_id"]

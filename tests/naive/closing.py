@@ -16,7 +16,7 @@ from typing import Any
 
 from naive.policy import Case, NaivePolicy
 from naive.pricing import Claim
-from naive.values import Refused, apportion_twice, half_up, last_day
+from naive.values import Refused, apportion, apportion_twice, half_up, last_day
 
 Period = tuple[date, date]
 
@@ -334,9 +334,21 @@ class Closing:
         whole = {k: floor(g) for k, g in exact.items()}
         if within:
             self.remainder = fund - sum(whole.values())
-        more = self.divided(self.remainder, shared, {k: exact[k] - whole[k] for k in exact})
+        more = self.one_each(shared, {k: exact[k] - whole[k] for k in exact})
         self.standard |= {c.id: half_up(value * amounts[c.id]) for c in shared}
         self.pay |= {k: whole[k] + more[k] for k in whole}
+
+    def one_each(self, cases: list[Case], rests: Mapping[str, Fraction]) -> dict[str, int]:
+        """A remainder goes to hospitals by their fractions, then a fen to each largest fraction."""
+        own: dict[str, list[str]] = defaultdict(list)
+        for c in cases:
+            own[c.hospital].append(c.id)
+        parts = apportion(self.remainder, {h: sum(rests[k] for k in ids) for h, ids in own.items()})
+        more = dict.fromkeys(rests, 0)
+        for hospital, ids in own.items():
+            ids.sort(key=lambda k: (-rests[k], k.encode()))
+            more |= dict.fromkeys(ids[: parts[hospital]], 1)
+        return more
 
     def divided(self, amount: int, cases: list[Case], by: Mapping[str, Any]) -> dict[str, int]:
         claims: dict[str, dict[str, Any]] = defaultdict(dict)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -25,6 +26,9 @@ from naive.values import Refused, Table, half_up, rounded
 __all__ = ["NaivePolicy", "NaiveSettlement", "PaidCase", "PaidPool", "Refused"]
 
 Row = dict[str, Any]
+
+HOSPITAL = ("hospital", "pool", "level", "class", "area")
+"""What a value may be narrowed to that is for a hospital."""
 
 ENTRIES = ("special", "floor", "cap", "assessment", "deduction", "surplus", "overspend", "second")
 """The columns of a hospital between what its cases are paid and what is payable."""
@@ -302,10 +306,18 @@ def left_entries(pools: Sequence[Row]) -> list[Row]:
     ]
 
 
-def floor_hospital(policy: Policy, row: Row) -> None:
-    """Lift a hospital below 0 to 0."""
+def lift_and_cap(
+    policy: Policy, row: Row, special: Sequence[Row], day: date, where: Mapping[str, str]
+) -> None:
+    """Special cases, then a hospital below 0 is lifted to 0, and one above its cap held to that."""
+    own = (e for e in special if e["hospital_id"] == row["hospital_id"])
+    row["special_fen"] = sum(e["amount_fen"] for e in own)
+    so_far: int = row["pay_fen"] + row["special_fen"]
     if policy.method["negative"] == "zero_hospital":
-        row["floor_fen"] = max(-(row["pay_fen"] + row["special_fen"]), 0)
+        row["floor_fen"] = max(-so_far, 0)
+    most = policy.find("hospital_cap", day, **where)
+    if most is not None:
+        row["cap_fen"] = min(0, half_up(most.amount) - so_far - row["floor_fen"])
 
 
 def candidates(policy: Policy, unit: Unit) -> list[Row]:
@@ -375,25 +387,25 @@ class NaivePolicy(Policy):
         tables: dict[str, list[Row]] = defaultdict(list)
         for unit in units:
             special = [] if unit.maker else special_entries(unit)
-            tables["entries"] += special + area_entries(unit)
+            entries = [*special, *area_entries(unit)]
             own = hospital_rows(unit)
+            kept = dict.fromkeys(("drawn", "withheld_cap"), 0)
             for row in own:
                 if row["line"] == "fund":
-                    mine = (e for e in special if e["hospital_id"] == row["hospital_id"])
-                    row["special_fen"] = sum(e["amount_fen"] for e in mine)
-                    floor_hospital(self, row)
+                    case = next(c for c in unit.cases if c.hospital == row["hospital_id"])
+                    where = {k: v for k, v in case.where.items() if k in HOSPITAL}
+                    lift_and_cap(self, row, special, unit.period[1], where)
+                    kept["drawn"] += row["special_fen"] + row["floor_fen"]
+                    kept["withheld_cap"] -= row["cap_fen"]
+                    at = {"hospital_id": row["hospital_id"]}
+                    for kind in ("floor", "cap"):
+                        entries.append(entry(kind, unit.pool, row[f"{kind}_fen"], **at))
                 add_up(row)
-                if row["floor_fen"]:
-                    at = row["hospital_id"]
-                    tables["entries"].append(
-                        entry("floor", unit.pool, row["floor_fen"], hospital_id=at)
-                    )
-            drawn = sum(row["special_fen"] + row["floor_fen"] for row in own)
-            pools = pool_rows(unit, own, {"drawn": drawn})
+            pools = pool_rows(unit, own, kept)
             check_accrual(pools[0])
             tables["hospitals"] += own
             tables["pools"] += pools
-            tables["entries"] += left_entries(pools)
+            tables["entries"] += [*(e for e in entries if e["amount_fen"]), *left_entries(pools)]
             tables["candidates"] += candidates(self, unit)
             tables["cases"] += [case_row(self, c, claims[c.id], unit.closing) for c in unit.cases]
         return settlement(dict(tables), claims)

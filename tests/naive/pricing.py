@@ -185,7 +185,7 @@ class Pricing:
             return claim
         ratio = Fraction(case.cost, claim.benchmark)
         for band in ("low", "extreme", "high"):
-            edge = self.policy.edge(band, case, claim.worth)
+            edge = self.policy.edge(band, case, claim.weight or Fraction(0))
             if edge is not None and beyond(ratio, edge, below=band == "low"):
                 amount = self.in_band(case, claim, bare, edge, ratio)
                 review = bool(edge.get("review", False))
@@ -216,7 +216,7 @@ class Pricing:
                 "edge": Fraction(edge["edge"]),
                 "above": above,
                 "share": share,
-                "weight": claim.worth,
+                "weight": claim.weight or Fraction(0),
                 "coefficient": claim.factor or Fraction(1),
             }
             exact = evaluate(edge["formula"], names)

@@ -337,7 +337,7 @@ class Run:
         for row in self.result.months:
             if (row["pool_id"], row["month"]) == (pool, month) and row["point_value_den"]:
                 return Fraction(row["point_value_num"], row["point_value_den"])
-        return Fraction(1) if self.policy.fixed else None
+        return None if self.policy.shares else Fraction(1)
 
     def differences(
         self, unit: Unit, run_month: str, claims: dict[str, Claim]
@@ -427,12 +427,13 @@ class Run:
             self.result.entries += area_entries(unit)
             self.result.candidates += candidates(self.policy, unit)
 
-    def month_pay(self, case: Case) -> int:
-        """What its month owed for a case, with the differences since."""
+    def month_pay(self, case: Case) -> int | None:
+        """What its month owed for a case, without the differences since; None: it came late."""
         at = case.month, case.id
-        owed = self.result.owed.get(at) or self.owed.get(at)
-        amounts = owed.amounts if owed else {}
-        return sum(fen for line, fen in amounts.items() if line != "carve_out")
+        owed = self.here(self.published.get(at) or self.result.owed.get(at), case)
+        if owed is None:
+            return None
+        return sum(fen for line, fen in owed.amounts.items() if line != "carve_out")
 
     def refuse_what_is_missing(self) -> None:
         """A year is not cleared without cases that its published months paid."""

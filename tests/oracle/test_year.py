@@ -162,9 +162,6 @@ def test_the_draws_reach_every_part(tmp_path: Path) -> None:
             continue
         m, y = d.policy["method"], d.policy["year"]
         reached[f"{m['kind']} {m['rate']}"] += 1
-        reached |= Counter(
-            {f"left over: {m['left_over']}": 0, f"months: {y['month_point_value']}": 0}
-        )
         for part in (m["left_over"], m["negative"], y["month_point_value"], y["unretained_to"]):
             reached[part] += 1
         for name in ("budget", "high_quota", "readmission", "carve_out", "coefficient", "warnings"):
@@ -729,26 +726,232 @@ def test_a_decision_enters_the_points_or_is_paid_from_the_reserve(
         assert tables["pools"][0]["drawn_fen"] == 120_000
 
 
-def test_what_changes_after_a_published_month(tmp_path: Path) -> None:
+CHANGES: dict[str, tuple[Rows, Rows, list[tuple[str, str, str, int]]]] = {
+    # What changes in January's cases, what is decided, and the entries: 5 yuan a point.
+    "late": ([case(4, hospital_id="H2", group="B")], [], [("late", "4", "H2", 100_000)]),
+    "gone": (
+        [{**YEAR_CASES[1], "refd_setl_flag": True}],
+        [],
+        [("reversal", "2", "H2", -50_000)],
+    ),
+    "another group": ([{**YEAR_CASES[0], "group": "B"}], [], [("correction", "1", "H1", 50_000)]),
+    "another hospital": (
+        [{**YEAR_CASES[0], "hospital_id": "H2"}],
+        [],
+        [("late", "1", "H2", 50_000), ("reversal", "1", "H1", -50_000)],
+    ),
+    "another month": (
+        [{**YEAR_CASES[0], "settlement_date": date(2025, 2, 2)}],
+        [],
+        [("reversal", "1", "H1", -50_000)],
+    ),
+    "a score": (
+        [],
+        [entry("E1", "appeal", case_id="1", outcome="score", value="60", pool_id=None)],
+        [("correction", "1", "H1", -20_000)],
+    ),
+    "as booked": (
+        [],
+        [entry("E1", "appeal", case_id="1", outcome="booked", pool_id=None)],
+        [("correction", "1", "H1", 350_000)],
+    ),
+    "nothing": ([], [], []),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_after_a_published_month(change: str, tmp_path: Path) -> None:
     """January is 1,000 yuan for 200 points: 5 yuan a point."""
+    new, ledger, expected = CHANGES[change]
+    ledger = [{**e, "entered_on": date(2025, 2, 3)} for e in ledger]
     path = year_by_hand(tmp_path)
     policy = NaivePolicy(path)
     january = settle_year(policy, YEAR_CASES, (), (), (), "2025-01").publish()
     run = publish(by_engine(path, YEAR_CASES, period="2025-01"), tmp_path / "run")
-    first, second, third = YEAR_CASES
-    later = [{**first, "group": "B"}, {**second, "refd_setl_flag": True}, third]
-    later.append(case(4, hospital_id="H2", group="B"))
-    right = settle_year(policy, later, (), (), [january], "2025-02")
-    found = by_engine(path, later, prior=[run], period="2025-02")
+    later = list({c["case_id"]: c for c in [*YEAR_CASES, *new]}.values())
+    right = settle_year(policy, later, (), ledger, [january], "2025-02")
+    written = [e for e in right.entries if e["kind"] in ("late", "reversal", "correction")]
+    assert sorted(values(written, "kind", "case_id", "hospital_id", "amount_fen")) == expected
+    found = by_engine(path, later, ledger=ledger, prior=[run], period="2025-02")
     assert differences(found, tables_of(right), ("cases", "months", "payments")) == []
-    changes = [e for e in right.entries if e["kind"] in ("late", "reversal", "correction")]
-    assert sorted(values(changes, "kind", "case_id", "hospital_id", "amount_fen")) == [
-        ("correction", "1", "H1", 50_000),
-        ("late", "4", "H2", 100_000),
-        ("reversal", "2", "H2", -50_000),
+
+
+def test_a_year_is_not_cleared_without_its_published_cases(tmp_path: Path) -> None:
+    path = year_by_hand(tmp_path)
+    january = settle_year(NaivePolicy(path), YEAR_CASES, (), (), (), "2025-01").publish()
+    run = publish(by_engine(path, YEAR_CASES, period="2025-01"), tmp_path / "run")
+    with pytest.raises(Refused, match="case 1"):
+        settle_year(NaivePolicy(path), YEAR_CASES[1:], (), (), [january])
+    with pytest.raises(GrouperError, match="1"):
+        by_engine(path, YEAR_CASES[1:], prior=[run])
+
+
+# ---------------------------------------------------------------------------- one rule each
+
+
+RATE = {"kind": "rate", "fund_form": "fund_points"}
+BASE_RATE = parameter("yuan per 1.0000 RW", {"value": 1000})
+
+
+def test_a_value_may_be_narrowed_to_a_month(tmp_path: Path) -> None:
+    rate = parameter("yuan", {"value": 1000}, {"value": 1100, "month": "2025-02"})
+    path = small(tmp_path, RATE, param={"base_rate": rate})
+    found = both(path, [case(1), case(2, settlement_date=date(2025, 2, 1))])["cases"]
+    assert values(found, "pay_fen") == [100_000, 110_000]
+
+
+@pytest.mark.parametrize("fund", ["points", "off_top"])
+def test_an_elastic_rate_scales_no_price(fund: str, tmp_path: Path) -> None:
+    """A bed-day is its price; what is paid as booked has no weight in the volume."""
+    path = small(
+        tmp_path,
+        {**RATE, "rate": "elastic"},
+        family=[{**BED, "fund": fund}],
+        param={
+            "base_rate": BASE_RATE,
+            "base_volume": parameter("ratio", {"value": 1}),
+            "per_day": parameter("yuan", {"value": 20}),
+        },
+    )
+    cases = [case(1, med_type="52", los=3), case(2), case(3), case(4)]
+    booked = {"entered_on": date(2025, 1, 20), "pool_id": None}
+    ledger = [entry("E1", "appeal", case_id="4", outcome="booked", **booked)]
+    found = both(path, cases, ledger=ledger)["cases"]
+    assert values(found, "pay_fen") == [6_000, 50_000, 50_000, 70_000]
+
+
+def test_cmi_counts_cases_that_a_weight_row_pays(tmp_path: Path) -> None:
+    """H1 has 2 to a mean of 4 / 3: ten steps of 5 %; its bed-day is not paid by a weight."""
+    step = {"indicator": "cmi", "step": 5, "each": Decimal("0.01"), "caps": {'"三级"': 1}}
+    path = small(
+        tmp_path,
+        {**RATE},
+        coefficient={"kind": "steps", "step": [step], **MADE_UP},
+        family=[{**BED, "fund": "off_top"}],
+        param={
+            "base_rate": BASE_RATE,
+            "coefficient": parameter("ratio", {"value": 1}),
+            "per_day": parameter("yuan", {"value": 20}),
+        },
+    )
+    others = [case(k, hospital_id="H2") for k in (3, 4)]
+    cases = [case(1, group="B"), case(2, med_type="52", los=1), *others]
+    found = both(path, cases)["cases"]
+    assert values(found, "pay_fen") == [220_000, 2_000, 100_000, 100_000]
+
+
+def test_no_group_is_not_the_same_group(tmp_path: Path) -> None:
+    path = small(
+        tmp_path,
+        RATE,
+        readmission=[{"days": 9, "factor": Decimal("0.5"), **MADE_UP}],
+        status_pay={
+            s: {"rule": "cost", "value": 1, **MADE_UP}
+            for s in ("ambiguous", "ungrouped", "rejected", "not_covered")
+        },
+        param={"base_rate": BASE_RATE},
+    )
+    blank = {"status": "ungrouped", "group": None, "patient_id": "P"}
+    days = [
+        {"admission_date": date(2025, 1, d), "discharge_date": date(2025, 1, d)} for d in (1, 5)
     ]
-    owed = {r["hospital_id"]: r["owed_fen"] for r in right.payments}
-    assert owed == {"H1": 150_000, "H2": 50_000}
+    found = both(path, [case(k, **blank, **day) for k, day in enumerate(days)])["cases"]
+    assert values(found, "pay_fen") == [100_000, 100_000]
+
+
+def test_a_reversed_case_is_gone(tmp_path: Path) -> None:
+    """It keeps its row, and enters no mean; nobody comes back after it."""
+    path = small(
+        tmp_path,
+        RATE,
+        coefficient={"kind": "mean_ratio", "per_group": False, **MADE_UP},
+        readmission=[{"days": 9, "factor": Decimal("0.5"), **MADE_UP}],
+        param={"base_rate": BASE_RATE},
+    )
+
+    def stay(key: int, day: int, **more: Any) -> Row:
+        dates = {"admission_date": date(2025, 1, day), "discharge_date": date(2025, 1, day)}
+        return case(key, patient_id="P", **dates, **more)
+
+    cases = [stay(1, 1, refd_setl_flag=True), stay(2, 5), case(3, hospital_id="H2")]
+    found = both(path, cases)["cases"]
+    assert sorted(values(found, "case_id", "pay_fen")) == [("1", 0), ("2", 100_000), ("3", 100_000)]
+
+
+def test_the_quota_of_a_hospital_is_that_of_its_level(tmp_path: Path) -> None:
+    share = {"value": Decimal("0.1")}, {"value": Decimal("0.5"), "level": "三级"}
+    path = small(
+        tmp_path,
+        RATE,
+        special_cases={"per": "hospital", **MADE_UP},
+        param={"base_rate": BASE_RATE, "special_share": parameter("ratio", *share)},
+    )
+    dear = [case(k, total_cost_fen=100_001 + k) for k in range(4)]
+    found = both(path, dear)["candidates"]
+    assert values(found, "case_id", "quota", "within_quota") == [
+        ("3", 2, True),
+        ("2", 2, True),
+        ("1", 2, False),
+        ("0", 2, False),
+    ]
+
+
+@pytest.mark.parametrize("method", [RATE, POINT], ids=lambda m: str(m["kind"]))
+def test_only_the_last_decision_counts(method: Mapping[str, Any], tmp_path: Path) -> None:
+    """Paid as booked at last, the case claims nothing."""
+    path = small(tmp_path, method, param={"base_rate": BASE_RATE})
+    ledger = [
+        entry("E1", "appeal", case_id="1", outcome="score", value="77", pool_id=None),
+        entry("E2", "appeal", case_id="1", outcome="booked", pool_id=None),
+    ]
+    tables = both(path, [case(1), case(2)], ledger=ledger)
+    first = tables["cases"][0]
+    assert (first["special"], first["pay_fen"]) == ("booked", 70_000)
+    assert first["final_score"] == (None if method is POINT else 0)
+
+
+def test_a_decision_from_the_reserve_pays_no_more_than_it_says(tmp_path: Path) -> None:
+    """A case that was paid as booked gets the rest of its score, not all of it again."""
+    statuses = ("ambiguous", "ungrouped", "rejected", "not_covered")
+    path = small(
+        tmp_path,
+        RATE,
+        special_cases={"paid_from": "reserve", **MADE_UP},
+        status_pay={s: {"rule": "booked", **MADE_UP} for s in statuses},
+        param={
+            "base_rate": BASE_RATE,
+            "special_share": parameter("ratio", {"value": 1}),
+            "reserve_balance": parameter("yuan", {"value": 5000}),
+        },
+    )
+    ledger = [entry("E1", "appeal", case_id="1", outcome="score", value="900", pool_id=None)]
+    (row,) = both(path, [case(1, status="ungrouped", group=None)], ledger=ledger)["hospitals"]
+    assert (row["pay_fen"], row["special_fen"]) == (70_000, 20_000)
+
+
+def test_carve_outs_of_a_price_taker_are_paid(tmp_path: Path) -> None:
+    away = {"id": "away", "insured_area": ["外地"], "price_of": "a"}
+    path = small(tmp_path, POINT, pool=[away, {"id": "a"}], carve_out=MADE_UP)
+    cases = [case(1), case(2, insured_area="外地", carve_out_fen=333)]
+    tables = both(path, cases)
+    assert ("away", "carve_out", 333) in values(tables["hospitals"], "pool_id", "line", "pay_fen")
+
+
+def test_zero_hospital_lifts_a_hospital_after_its_special_cases(tmp_path: Path) -> None:
+    path = small(
+        tmp_path,
+        {**RATE, "fund_form": "difference", "negative": "zero_hospital"},
+        special_cases={"paid_from": "reserve", **MADE_UP},
+        param={
+            "base_rate": BASE_RATE,
+            "special_share": parameter("ratio", {"value": 1}),
+            "reserve_balance": parameter("yuan", {"value": 5000}),
+        },
+    )
+    ledger = [entry("E1", "appeal", case_id="1", outcome="score", value="1200", pool_id=None)]
+    dear = {"total_cost_fen": 500_000, "fund_paid_fen": 350_000}
+    (row,) = both(path, [case(1, **dear)], ledger=ledger)["hospitals"]
+    assert (row["pay_fen"], row["special_fen"], row["floor_fen"]) == (-50_000, 20_000, 30_000)
 
 
 # ---------------------------------------------------------------------------- last year's means
