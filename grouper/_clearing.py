@@ -17,7 +17,7 @@ import numpy as np
 from grouper._accounts import Account
 from grouper._closing import Closed
 from grouper._funds import FUND
-from grouper._ledger import Entry
+from grouper._ledger import Entry, in_order
 from grouper._pricing import round_half_up
 from grouper.errors import ConservationError, SettlementError
 from grouper.kernels import _money
@@ -184,7 +184,7 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     """Work out floor, cap and assessment of one hospital."""
     policy, a, unit = given.policy, line.account, closed.unit
     if policy.settings.method.negative == "zero_hospital":
-        line.terms["floor"] = max(0, -a.pay)
+        line.terms["floor"] = max(0, -a.pay - line.terms["special"])
     at = {"hospital": a.hospital, "level": a.level, "pool": unit.pool}
     before = a.pay + line.terms["special"] + line.terms["floor"]
     most = policy.at_or_none("hospital_cap", unit.last, **at)
@@ -193,7 +193,9 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     year = policy.settings.year
     if not given.is_year or year is None or year.assessment == "none":
         return
-    own = [e for e in given.entries if e.kind == "assessment" and e.hospital == a.hospital]
+    own = in_order(
+        e for e in given.entries if e.kind == "assessment" and e.hospital == a.hospital
+    )
     coefficient = own[-1].value if own else policy.at_or_none("assessment", unit.last, **at)
     if coefficient is None:
         return

@@ -173,6 +173,9 @@ def statements(
 @click.option("-o", "--output", required=True, metavar="FILE.xlsx", help="The workbook to make.")
 @click.option("--finance", metavar="FILE", help="Finance's own ledger, to tie the totals to.")
 @click.option("--sample", type=click.IntRange(1), default=200, show_default=True)
+@click.option(
+    "--policy", metavar="ID|PATH", help="The run's policy; a shipped one is found by itself."
+)
 @PRIOR
 @JSON
 def audit(
@@ -180,6 +183,7 @@ def audit(
     output: str,
     finance: str | None,
     sample: int,
+    policy: str | None,
     prior: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -193,6 +197,7 @@ def audit(
         Path(output),
         finance=Path(finance) if finance else None,
         sample=sample,
+        policy=policy,
         prior=[Path(p) for p in prior],
     )
     print_facts({**facts, "output": output}, as_json)

@@ -8,7 +8,7 @@ correction and its reversal restore every fen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -78,13 +78,15 @@ def _of_month(
         so_far = dict(_published(frozen, int(place[row]))) if place[row] >= 0 else {}
         for account, fen in prior.accounts(case, frozen.month).items():
             so_far[account] = so_far.get(account, 0) + fen
-        kind = "correction"
-        if not here[row] or rows.reversed[row]:
-            kind = "reversal"
-        elif not so_far:
-            kind = "late"
+        stays = here[row] and not rows.reversed[row]
+        place_now = rows.hospital[row], claimed.policy.settings.pool[claimed.pool[row]].id
+        before = {account[:2] for account, fen in so_far.items() if fen or place[row] >= 0}
         for account in sorted(target.keys() | so_far.keys()):
             amount = target.get(account, 0) - so_far.get(account, 0)
+            if not stays or account[:2] != place_now:
+                kind = "reversal"
+            else:
+                kind = "correction" if place_now in before else "late"
             if amount:
                 yield _entry(kind, frozen.month, run_month, case, account, amount)
 
@@ -120,15 +122,11 @@ def _unchanged(claimed: Claimed, published: pa.Table, at: I64) -> NDArray[np.boo
     for name, values in zip(MONEY, now, strict=True):
         same &= published[name].to_numpy() == values[at]
     pools = [p.id for p in s.pool]
+    same &= _is_text(published["hospital_id"], rows.hospital.distinct, rows.hospital.index[at])
+    same &= _is_text(published["pool_id"], pools, claimed.pool[at])
     families = [*(f.id for f in s.family), "ordinary"]
-    for name, index, texts in (
-        ("hospital_id", rows.hospital.index, rows.hospital.distinct),
-        ("pool_id", claimed.pool, pools),
-        ("family", claimed.family, families),
-    ):
-        column = pc.index_in(text_array(published[name]), pa.array(texts, pa.string()))
-        mine = np.where(index[at] < 0, len(texts) - 1, index[at])
-        same &= column.fill_null(-1).to_numpy() == mine
+    family = np.where(claimed.family[at] < 0, len(families) - 1, claimed.family[at])
+    same &= _is_text(published["family"], families, family)
     score = published["final_score"]
     scored = pc.is_valid(score).to_numpy()
     point = s.method.kind == "point"
@@ -138,6 +136,12 @@ def _unchanged(claimed: Claimed, published: pa.Table, at: I64) -> NDArray[np.boo
     priced = in_fen & ~claimed.outright[at]
     same &= ~priced | (published["standard_fen"].to_numpy() == claimed.claim[at])
     return np.asarray(same, np.bool_)
+
+
+def _is_text(column: Any, texts: Sequence[str], index: Any) -> NDArray[np.bool_]:
+    """Tell where a column of texts holds the text of an index."""
+    place = pc.index_in(text_array(column), pa.array(texts, pa.string()))
+    return np.asarray(place.fill_null(-1).to_numpy() == index, np.bool_)
 
 
 def _published(frozen: FrozenMonth, place: int) -> dict[Account, int]:

@@ -99,7 +99,7 @@ def find_readmissions(rows: Rows, policy: Policy) -> I8:
     ids = pc.fill_null(patient.cast(pa.string()), "").combine_chunks().dictionary_encode()
     blank = pc.equal(ids.dictionary, "").to_numpy(zero_copy_only=False)
     of = np.asarray(ids.indices.to_numpy(), np.int64)
-    known = ~blank[of] & (days[0] >= 0) & (days[1] >= 0)
+    known = ~blank[of] & (days[0] >= 0) & (days[1] >= 0) & ~rows.reversed
     place = np.empty(len(rows), np.int64)
     place[rows.by_id] = np.arange(len(rows))
     order = np.lexsort((place, days[0], of))

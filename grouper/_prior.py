@@ -14,7 +14,9 @@ from grouper._ledger import DIFFERENCES
 from grouper._writing import RunFolder, read_run
 from grouper.errors import SettlementError
 
-LAST_YEAR = ("group", "status", "total_cost_fen", "hospital_level", "hospital_class")
+LAST_YEAR = (
+    *("group", "status", "total_cost_fen", "hospital_id", "hospital_level", "hospital_class"),
+)
 
 
 @dataclass(frozen=True)

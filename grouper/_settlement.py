@@ -8,6 +8,7 @@ differ in which cases and units are looked at.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,19 +173,15 @@ def _span(policy: Policy, period: str | None) -> _Span:
         return _Span(None, is_month=False)
     values = policy.settings.param[fund_parameter(policy)].all_values
     ends = sorted({(v.from_, v.to) for v in values if v.to is not None})
-    try:
-        if len(period) == 7:
-            first, last = date.fromisoformat(f"{period}-01"), last_day(period)
-            if policy.settings.year is None:
-                raise SettlementError(f"policy {policy.id} has no [year], so it settles no months")
-            if any(a <= first and last <= b for a, b in ends):
-                return _Span(period, is_month=True, first=first, last=last)
-        else:
-            inside = [(a, b) for a, b in ends if period in (f"{a}/{b}", f"{a:%Y}")]
-            if (inside and all(f"{b:%Y}" == period for _, b in inside)) or len(inside) == 1:
-                return _Span(period, False, min(a for a, _ in inside), max(b for _, b in inside))
-    except ValueError:
-        pass
+    if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", period):
+        first, last = date.fromisoformat(f"{period}-01"), last_day(period)
+        if policy.settings.year is None:
+            raise SettlementError(f"policy {policy.id} has no [year], so it settles no months")
+        if any(a <= first and last <= b for a, b in ends):
+            return _Span(period, is_month=True, first=first, last=last)
+    inside = [(a, b) for a, b in ends if period in (f"{a}/{b}", f"{a:%Y}")]
+    if inside and (len(inside) == 1 or all(f"{b:%Y}" == period for _, b in inside)):
+        return _Span(period, False, min(a for a, _ in inside), max(b for _, b in inside))
     known = ", ".join(dict.fromkeys(f"{a}/{b}" for a, b in ends))
     raise SettlementError(f"period {period!r} is no month or year of a fund; funds: {known}")
 

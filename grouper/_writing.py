@@ -198,7 +198,10 @@ def _write_cell(sheet: Any, row: int, k: int, value: Any, money: bool, formats: 
         return int(sheet.write_datetime(row, k, value.replace(tzinfo=None), formats["time"]))
     if isinstance(value, date):
         return int(sheet.write_datetime(row, k, value, formats["day"]))
-    return int(sheet.write_string(row, k, str(value)))
+    text = str(value)
+    if text.startswith("<r>"):  # what XlsxWriter would take for its own markup
+        text = f" {text}"
+    return int(sheet.write_string(row, k, text))
 
 
 _WRITERS: dict[str, Callable[[pa.Table, BinaryIO, str], None]] = {

@@ -430,7 +430,7 @@ class Run:
     def month_pay(self, case: Case) -> int | None:
         """What its month owed for a case, without the differences since; None: it came late."""
         at = case.month, case.id
-        owed = self.here(self.published.get(at) or self.result.owed.get(at), case)
+        owed = self.published.get(at) or self.result.owed.get(at)
         if owed is None:
             return None
         return sum(fen for line, fen in owed.amounts.items() if line != "carve_out")
