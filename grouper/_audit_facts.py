@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grouper._bands import Tier
 from grouper._writing import RunFolder
 from grouper.errors import PolicyError
 from grouper.tables._policy import Policy
@@ -201,7 +202,7 @@ class Facts:
             if "class" not in known and any(e.class_ is not None for e in edges):
                 return None
             at = (case["settlement_date"], known.get("level", ""), known.get("class", ""))
-            fits = [e for e in edges if e.fits(*at, weight, points)]
+            fits = [e for e in edges if Tier.of(e).fits(*at, weight, points)]
             if fits:
                 found[band] = max(
                     fits, key=lambda e: ((e.level is not None) + (e.class_ is not None), e.from_)

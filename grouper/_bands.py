@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from fractions import Fraction
-from math import ceil, floor
+from math import floor
 
 from grouper.errors import PolicyError
 from grouper.tables._formula import FormulaError, Piece, parse_formula, pieces
@@ -22,9 +23,6 @@ MOST_FEN = 10**13
 
 MOST_CLAIM = 2**60
 """A segment ends before its claim passes this; a cost beyond is refused, never wrapped."""
-
-Line = tuple[Fraction, Fraction]
-"""Claim at cost zero, and per fen of cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,44 @@ class Claims:
     by_rate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """An edge of a band with its numbers as pairs of whole numbers."""
+
+    edge: Edge
+    at: tuple[int, int]
+    above: tuple[int, int]
+    share: tuple[int, int]
+    least: Fraction | None
+    below: Fraction | None
+
+    @classmethod
+    def of(cls, edge: Edge) -> Tier:
+        """Read an edge once, for all the prices that it is part of."""
+        above = edge.edge if edge.above is None else edge.above
+        least, below = (
+            None if x is None else Fraction(x) for x in (edge.weight_from, edge.weight_below)
+        )
+        return cls(edge, _pair(edge.edge), _pair(above), _pair(edge.share), least, below)
+
+    def fits(self, day: date, level: str, class_: str, weight: Fraction, points: Fraction) -> bool:
+        """Tell whether this tier is meant for the day, hospital and weight (or points)."""
+        e = self.edge
+        if e.level not in (None, level) or e.class_ not in (None, class_) or not e.covers(day):
+            return False
+        x = weight if e.key == "weight" else points
+        return (self.least is None or x >= self.least) and (self.below is None or x < self.below)
+
+
+def _pair(number: object) -> tuple[int, int]:
+    return Fraction(str(number)).as_integer_ratio()
+
+
+Rows = list[tuple[int, ...]]
+
+
 def segments(
-    claims: Claims, low: Edge | None, high: Edge | None, extreme: Edge | None
+    claims: Claims, low: Tier | None, high: Tier | None, extreme: Tier | None
 ) -> tuple[tuple[int, ...], ...]:
     """Return the segments of a price key, see `grouper.tables._types.Segment`.
 
@@ -50,7 +84,7 @@ def segments(
     """
     mean = claims.benchmark
     if mean == 0:
-        return tuple(_lowered([(MOST_FEN, Band.NONE, (Fraction(claims.full), Fraction(0)))], 0))
+        return fixed(claims.full)
     below = _last(low, mean, below=True) if low else -1
     from_extreme = _last(extreme, mean, below=False) if extreme else MOST_FEN
     normal = min(_last(high, mean, below=False) if high else MOST_FEN, from_extreme)
@@ -60,29 +94,61 @@ def segments(
         (Band.HIGH, high, from_extreme),
         (Band.EXTREME, extreme, MOST_FEN),
     )
-    found: list[tuple[int, Band, Line]] = []
+    found: Rows = []
     first = 0
-    for band, edge, last in ends:
+    for band, tier, last in ends:
         if last < first:
             continue
-        for piece in _pieces(claims, edge, first, last):
-            found.append((piece.last, band, (piece.at_zero, piece.slope)))
+        short = _named(claims, tier, int(band), last)
+        if short is not None:
+            found.append(short)
+        else:
+            assert tier is not None
+            found += _lowered(
+                _pieces(claims, tier.edge, first, last), int(band), first, claims.full
+            )
+        if found[-1][0] < last:  # what 64 bits hold ends here
+            break
         first = last + 1
-    return tuple(_lowered(found, claims.full))
+    return tuple(found)
 
 
-def _last(edge: Edge, mean: int, *, below: bool) -> int:
+def _last(tier: Tier, mean: int, *, below: bool) -> int:
     """Return the last whole cost below the band's edge (`below`: the last one inside the band)."""
-    at = Fraction(edge.edge) * mean
-    inside = edge.inclusive if below else not edge.inclusive
-    return min(floor(at) if inside else ceil(at) - 1, MOST_FEN)
+    num, den = tier.at
+    inside = tier.edge.inclusive if below else not tier.edge.inclusive
+    return min(num * mean // den if inside else -(-num * mean // den) - 1, MOST_FEN)
 
 
-def _pieces(claims: Claims, edge: Edge | None, first: int, last: int) -> list[Piece]:
+def _named(claims: Claims, tier: Tier | None, band: int, last: int) -> tuple[int, ...] | None:
+    """Return a named form as one segment, where its numbers are short; else None."""
+    full, mean = claims.full, claims.benchmark
+    if tier is None or (tier.edge.pay == "base" and tier.edge.cap is None):
+        return (last, band, full, 0, 1, 0, 1)
+    e = tier.edge
+    if e.cap is not None or e.pay == "formula":
+        return None
+    part = full if e.coefficient else claims.bare
+    whole, num, scale, offset, den = 0, part, 1, 0, mean
+    if e.pay == "cost" and claims.by_rate:
+        num, den = 1, 1
+    elif e.pay == "excess":
+        (above, scale), (share, parts) = tier.above, tier.share
+        if above * tier.at[1] > tier.at[0] * scale:
+            return None
+        whole, num, offset, den = full, part * share, above * mean, parts * scale * mean
+    more = last * scale - offset
+    short = num < 2**62 and den < 2**61 and more < 2**62
+    if not short or num * more > (MOST_CLAIM - whole) * den:
+        return None
+    return (last, band, whole, num, scale, offset, den)
+
+
+def _pieces(claims: Claims, edge: Edge, first: int, last: int) -> list[Piece]:
     """Return the lines of one band over first … last."""
     full, mean = Fraction(claims.full), claims.benchmark
-    if edge is None or edge.pay == "base":
-        return [Piece(last, full, Fraction(0))]
+    if edge.pay == "base":
+        return _capped([Piece(last, full, Fraction(0))], edge, full, first)
     if edge.pay == "formula":
         return _capped(_by_formula(claims, edge, first, last), edge, full, first)
     part = full if edge.coefficient else Fraction(claims.bare)
@@ -141,7 +207,8 @@ def _capped(lines: list[Piece], edge: Edge, full: Fraction, first: int) -> list[
 
 def by_cost(per_fen: Fraction) -> tuple[tuple[int, ...], ...]:
     """Return the segments of a claim that is the cost times a number, without bands."""
-    return tuple(_lowered([(MOST_FEN, Band.NONE, (Fraction(0), per_fen))], 0))
+    line = Piece(MOST_FEN, Fraction(0), per_fen)
+    return tuple(_lowered([line], int(Band.NONE), 0, 0))
 
 
 def fixed(claim: int) -> tuple[tuple[int, ...], ...]:
@@ -149,17 +216,16 @@ def fixed(claim: int) -> tuple[tuple[int, ...], ...]:
     return ((MOST_FEN, int(Band.NONE), claim, 0, 1, 0, 1),)
 
 
-def _lowered(found: list[tuple[int, Band, Line]], full: int) -> Iterator[tuple[int, ...]]:
+def _lowered(lines: list[Piece], band: int, first: int, full: int) -> Iterator[tuple[int, ...]]:
     """Write lines as whole numbers; end where a claim passes what 64 bits hold."""
-    first = 0
-    for last, band, (at_zero, slope) in found:
+    for last, at_zero, slope in lines:
         if slope == 0:
-            yield (last, int(band), floor(at_zero + Fraction(1, 2)), 0, 1, 0, 1)
+            yield (last, band, floor(at_zero + Fraction(1, 2)), 0, 1, 0, 1)
         else:
             reach = last
             if at_zero + slope * last > MOST_CLAIM:
                 reach = floor((MOST_CLAIM - at_zero) / slope)
-            yield (reach, int(band), *_whole(at_zero, slope, first, reach, full))
+            yield (reach, band, *_whole(at_zero, slope, first, reach, full))
             if reach < last:
                 return
         first = last + 1

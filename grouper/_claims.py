@@ -381,7 +381,7 @@ def _apply_quota(claimed: Claimed) -> None:
     }[quota.per]
     period, count = fund_periods(claimed)
     of, _ = distinct(scope, (claimed.pool, len(claimed.policy.settings.pool)), (period, count))
-    sizes = np.bincount(of, minlength=1)
+    sizes = np.bincount(of[~rows.reversed], minlength=int(of.max(initial=0)) + 1)
     share = Fraction(quota.share)
     most = np.array([floor(share * int(n)) for n in sizes], np.int64)
     high = rows.by_id[claimed.band[rows.by_id] == Band.HIGH]
@@ -439,7 +439,11 @@ class Decision:
 
 def decided(claimed: Claimed, decisions: Sequence[Decision], by: date | None) -> Claimed:
     """Return the claims with the decisions entered by a day (None: all); later ones come last."""
-    known = [d for d in decisions if by is None or d.entered is None or d.entered <= by]
+    known = [
+        d
+        for d in decisions
+        if (by is None or d.entered is None or d.entered <= by) and not claimed.rows.reversed[d.row]
+    ]
     if not known:
         return claimed
     claim, booked = claimed.claim.copy(), claimed.booked.copy()

@@ -137,14 +137,16 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     """
     unit, policy = closed.unit, given.policy
     there = {a.hospital for a in found}
-    idle = {e.hospital for e in given.entries} - there if unit.line == FUND else set()
+    idle = {h for h, fen in given.paid_monthly.items() if fen} - there
+    if unit.line == FUND:
+        idle |= {e.hospital for e in given.entries} - there
     for hospital in sorted(idle, key=str.encode):
-        if hospital not in given.levels:
+        if hospital not in given.levels and hospital not in given.paid_monthly:
             entry = next(e for e in given.entries if e.hospital == hospital)
             raise SettlementError(
                 f"ledger entry {entry.entry_id!r}: no case is of hospital {hospital!r}; correct it"
             )
-    found = [*found, *(Account.idle(h, given.levels[h]) for h in idle)]
+    found = [*found, *(Account.idle(h, given.levels.get(h, "")) for h in idle)]
     lines = [Line(a) for a in sorted(found, key=lambda a: a.hospital.encode())]
     for line in lines:
         line.paid_monthly = given.paid_monthly.get(line.account.hospital, 0)
@@ -193,9 +195,7 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     year = policy.settings.year
     if not given.is_year or year is None or year.assessment == "none":
         return
-    own = in_order(
-        e for e in given.entries if e.kind == "assessment" and e.hospital == a.hospital
-    )
+    own = in_order(e for e in given.entries if e.kind == "assessment" and e.hospital == a.hospital)
     coefficient = own[-1].value if own else policy.at_or_none("assessment", unit.last, **at)
     if coefficient is None:
         return

@@ -8,7 +8,7 @@ correction and its reversal restore every fen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,7 @@ from grouper._closing import Closing, PointValue
 from grouper._funds import CARVE_OUT, FUND, TAKER
 from grouper._ledger import Entry
 from grouper._prior import FrozenMonth, Prior
+from grouper.errors import SettlementError
 from grouper.tables._types import I64
 
 Account = tuple[str, str, str]
@@ -59,8 +60,7 @@ def _of_month(
 ) -> Iterator[Entry]:
     rows = claimed.rows
     ids = text_array(rows.table["case_id"])
-    published = text_array(frozen.cases["case_id"])
-    place = pc.index_in(ids, published).fill_null(-1).to_numpy()
+    place = pc.index_in(ids, text_array(frozen.cases["case_id"])).fill_null(-1).to_numpy()
     known = pa.array(prior.corrected(frozen.month), pa.string())
     again = pc.is_in(ids, value_set=known).to_numpy(zero_copy_only=False)
     same = np.zeros(len(rows), np.bool_)
@@ -68,27 +68,38 @@ def _of_month(
     same[at] = _unchanged(claimed, frozen.cases.take(pa.array(place[at])), at)
     touched = (here & ~same) | (~here & (place >= 0)) | ((here | (place >= 0)) & again)
     affected = rows.order[touched[rows.order]]
-    owed = _owed_now(claimed, frozen, affected[here[affected] & ~same[affected]])
+    owed = _owed_now(claimed, frozen, affected[here[affected] & ~same[affected]], here)
+    published = _published(frozen, affected, place)
     for row in affected.tolist():
-        case = rows.case_id(row)
-        target: dict[Account, int] = {}
-        if here[row]:
-            amounts = _published(frozen, int(place[row])) if same[row] else owed[row]
-            target = {a: fen for a, fen in amounts.items() if fen}
-        so_far = dict(_published(frozen, int(place[row]))) if place[row] >= 0 else {}
-        for account, fen in prior.accounts(case, frozen.month).items():
+        was = published.get(row, {})
+        target = owed.get(row, was if same[row] else {})
+        so_far = dict(was)
+        for account, fen in prior.accounts(rows.case_id(row), frozen.month).items():
             so_far[account] = so_far.get(account, 0) + fen
-        stays = here[row] and not rows.reversed[row]
-        place_now = rows.hospital[row], claimed.policy.settings.pool[claimed.pool[row]].id
-        before = {account[:2] for account, fen in so_far.items() if fen or place[row] >= 0}
-        for account in sorted(target.keys() | so_far.keys()):
-            amount = target.get(account, 0) - so_far.get(account, 0)
-            if not stays or account[:2] != place_now:
-                kind = "reversal"
-            else:
-                kind = "correction" if place_now in before else "late"
-            if amount:
-                yield _entry(kind, frozen.month, run_month, case, account, amount)
+        yield from _of_case(claimed, frozen.month, run_month, row, target, so_far, bool(here[row]))
+
+
+def _of_case(
+    claimed: Claimed,
+    month: str,
+    run_month: str,
+    row: int,
+    target: Mapping[Account, int],
+    so_far: Mapping[Account, int],
+    is_here: bool,
+) -> Iterator[Entry]:
+    """Give the entries of one case; a late one has an entry even where nothing is owed for it."""
+    rows = claimed.rows
+    stays = is_here and not rows.reversed[row]
+    now = rows.hospital[row], claimed.policy.settings.pool[claimed.pool[row]].id
+    is_known = any(account[:2] == now for account in so_far)
+    for account in sorted(target.keys() | so_far.keys()):
+        amount = target.get(account, 0) - so_far.get(account, 0)
+        kind = "reversal"
+        if stays and account[:2] == now:
+            kind = "correction" if is_known else "late"
+        if amount or kind == "late":
+            yield _entry(kind, month, run_month, rows.case_id(row), account, amount)
 
 
 def _entry(
@@ -133,9 +144,8 @@ def _unchanged(claimed: Claimed, published: pa.Table, at: I64) -> NDArray[np.boo
     in_fen = claimed.in_fen[at]
     same &= scored != (in_fen & point)
     same &= ~scored | (units_of(score) == claimed.claim[at])
-    priced = in_fen & ~claimed.outright[at]
-    same &= ~priced | (published["standard_fen"].to_numpy() == claimed.claim[at])
-    return np.asarray(same, np.bool_)
+    # what no point value prices is worked out anew: the same amount leaves no entry
+    return np.asarray(same & ~in_fen & ~claimed.outright[at], np.bool_)
 
 
 def _is_text(column: Any, texts: Sequence[str], index: Any) -> NDArray[np.bool_]:
@@ -144,42 +154,69 @@ def _is_text(column: Any, texts: Sequence[str], index: Any) -> NDArray[np.bool_]
     return np.asarray(place.fill_null(-1).to_numpy() == index, np.bool_)
 
 
-def _published(frozen: FrozenMonth, place: int) -> dict[Account, int]:
-    """Return what a published case was owed, by account."""
-    row = frozen.cases.slice(place, 1)
-    hospital, pool = (str(row[c][0].as_py()) for c in ("hospital_id", "pool_id"))
-    family = str(row["family"][0].as_py())
-    line = next(
-        (x for x in (f"family:{family}", TAKER) if (pool, x) in frozen.pools),
-        FUND,
-    )
-    found = {(hospital, pool, line): int(row["pay_fen"][0].as_py())}
-    if (pool, CARVE_OUT) in frozen.pools:
-        found[hospital, pool, CARVE_OUT] = int(row["carve_out_pay_fen"][0].as_py())
+def _published(frozen: FrozenMonth, rows: I64, place: I64) -> dict[int, dict[Account, int]]:
+    """Return what published cases were owed, by account."""
+    rows = rows[place[rows] >= 0]
+    cases = frozen.cases.take(pa.array(place[rows]))
+    names = ("hospital_id", "pool_id", "family", "pay_fen", "carve_out_pay_fen")
+    found: dict[int, dict[Account, int]] = {}
+    columns = (cases[name].to_pylist() for name in names)
+    for row, hospital, pool, family, pay, carved in zip(rows.tolist(), *columns, strict=True):
+        lines = (f"family:{family}", TAKER)
+        line = next((x for x in lines if (pool, x) in frozen.pools), FUND)
+        found[row] = {(hospital, pool, line): pay}
+        if (pool, CARVE_OUT) in frozen.pools:
+            found[row][hospital, pool, CARVE_OUT] = carved
     return found
 
 
-def _owed_now(claimed: Claimed, frozen: FrozenMonth, rows: I64) -> dict[int, dict[Account, int]]:
-    """Price cases at the point value and ratio of the published month."""
-    s = claimed.policy.settings
-    found: dict[int, dict[Account, int]] = {}
+def _owed_now(
+    claimed: Claimed, frozen: FrozenMonth, rows: I64, here: NDArray[np.bool_]
+) -> dict[int, dict[Account, int]]:
+    """Price cases at the point value and ratio of the published month.
+
+    Raises
+    ------
+    SettlementError : the month had no point value to price a score by.
+    """
+    s, m = claimed.policy.settings, claimed.policy.settings.method
     carved = s.carve_out is not None and s.carve_out.fund == "outside"
+    at_price = np.array([*(f.pay != "factor" for f in s.family), False])[claimed.family]
+    closing = Closing(claimed)
+    found: dict[int, dict[Account, int]] = {}
+    for (pool, line, hospital), mine in _by_account(claimed, rows).items():
+        maker = next(p.price_of or p.id for p in s.pool if p.id == pool)
+        price = frozen_value(frozen, maker) if m.shares or m.rate == "elastic" else None
+        if m.shares and price is None and not (claimed.in_fen | claimed.outright)[mine].all():
+            raise SettlementError(
+                f"pool {pool}: {frozen.month} was published without a point value, and "
+                f"{len(mine)} cases are to be priced by it now, as {claimed.rows.case_id(mine[0])!r}"
+            )
+        closing.ratio = _frozen_ratio(claimed, frozen, (hospital, pool, line), here)
+        scaled = mine[~at_price[mine]] if m.rate == "elastic" else mine
+        closing.owed_at_price(scaled, scaled, price)
+        if len(scaled) < len(mine):
+            priced = mine[at_price[mine]]
+            closing.owed_at_price(priced, priced)
+        for row in mine.tolist():
+            found[row] = {(hospital, pool, line): int(closing.pay[row])}
+            if carved:
+                found[row][hospital, pool, CARVE_OUT] = int(claimed.carve_out_pay[row])
+    return found
+
+
+def _by_account(claimed: Claimed, rows: I64) -> dict[tuple[str, str, str], I64]:
+    """Put cases together by pool, line and hospital."""
+    s, r = claimed.policy.settings, claimed.rows
+    found: dict[tuple[str, str, str], list[int]] = {}
     for row in rows.tolist():
-        pool = s.pool[claimed.pool[row]]
-        hospital = claimed.rows.hospital[row]
-        line = FUND
+        pool, line = s.pool[claimed.pool[row]], FUND
         if pool.price_of is not None:
             line = TAKER
         elif claimed.outside[row]:
             line = f"family:{s.family[claimed.family[row]].id}"
-        closing = Closing(claimed, frozen_ratio(claimed, frozen, pool.id, hospital, line))
-        price = frozen_value(frozen, pool.price_of or pool.id) if s.method.shares else None
-        one = np.array([row], np.int64)
-        found[row] = {(hospital, pool.id, line): closing.owed_at_price(one, one, price)}
-        if carved:
-            account = (hospital, pool.id, CARVE_OUT)
-            found[row][account] = int(claimed.carve_out_pay[row])
-    return found
+        found.setdefault((pool.id, line, r.hospital[row]), []).append(row)
+    return {key: np.array(mine, np.int64) for key, mine in found.items()}
 
 
 def frozen_value(frozen: FrozenMonth, pool: str) -> PointValue | None:
@@ -190,16 +227,28 @@ def frozen_value(frozen: FrozenMonth, pool: str) -> PointValue | None:
     return PointValue(row["point_value_num"], row["point_value_den"])
 
 
-def frozen_ratio(
-    claimed: Claimed, frozen: FrozenMonth, pool: str, hospital: str, line: str
+def _frozen_ratio(
+    claimed: Claimed, frozen: FrozenMonth, account: Account, here: NDArray[np.bool_]
 ) -> tuple[int, int] | None:
-    """Return a published month's ρ = booked ÷ cost, of the policy's scope; None = not needed."""
-    m = claimed.policy.settings.method
+    """Return a published month's ρ = booked ÷ cost, of the policy's scope; None = not needed.
+
+    A line of which nothing was published has the ρ of its cases as they are now.
+    """
+    m, r = claimed.policy.settings.method, claimed.rows
     if m.fund_form != "ratio" or m.ratio_scope in ("published", "case"):
         return None
-    row: Any = frozen.pools.get((pool, line), {})
-    if m.ratio_scope == "hospital":
-        row = frozen.hospitals.get((hospital, pool, line), row)
-    booked, cost = row.get("booked_fund_fen", 0), row.get("cost_fen", 0)
+    _, pool, line = account
+    row: Any = frozen.hospitals.get(account) if m.ratio_scope == "hospital" else None
+    row = row or frozen.pools.get((pool, line))
+    if row is not None and row["cases"]:
+        booked, cost = row["booked_fund_fen"], row["cost_fen"]
+    else:
+        now = [
+            mine
+            for key, mine in _by_account(claimed, np.flatnonzero(here)).items()
+            if key[:2] == (pool, line)
+        ]
+        mine = np.concatenate([np.zeros(0, np.int64), *now])
+        booked, cost = int(r.booked[mine].sum()), int(np.maximum(r.cost[mine], 0).sum())
     ratio = Fraction(booked, cost) if cost else Fraction(0)
     return ratio.numerator, ratio.denominator

@@ -72,6 +72,27 @@ class Months:
 UNSETTLED = -(2**62)
 
 
+def lines_paid_before(units: Sequence[Unit], prior: Prior) -> list[Unit]:
+    """Return units of lines that published months have paid and that have no case left."""
+    there = {(u.pool, u.line, m) for u in units for m in months_of(u)}
+    found: dict[tuple[str, str, str], Unit] = {}
+    for month, frozen in prior.months.items():
+        for (_, pool, line), row in frozen.payments.items():
+            if (
+                line == FUND
+                or (pool, line, month) in there
+                or not (row["due_fen"] or row["paid_fen"])
+            ):
+                continue
+            near = [u for u in units if month in months_of(u)]
+            like = next((u for u in near if u.pool == pool), near[0] if near else None)
+            if like is not None:
+                none = np.zeros(0, np.int64)
+                unit = Unit(pool, line, like.first, like.last, none, source=like.source)
+                found[unit.key] = unit
+    return list(found.values())
+
+
 def settle_months(
     claimed: Claimed,
     decisions: Sequence[Decision],

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from typing import Protocol
 
-from grouper._bands import Claims, by_cost, fixed, segments
+from grouper._bands import Claims, Tier, by_cost, fixed, segments
 from grouper.errors import PolicyError, SettlementError
 from grouper.tables._policy import Policy, WeightRow
-from grouper.tables._policy_model import Edge, Family, StatusPay
+from grouper.tables._policy_model import Family, StatusPay
 
 MOST_BENCHMARK_FEN = 2 * 10**10
 MOST_CLAIM = 10**14
@@ -181,6 +182,13 @@ class Pricer:
     factors: Factors
     means: Means | None = None
 
+    @cached_property
+    def tiers(self) -> tuple[list[Tier], list[Tier], list[Tier]]:
+        """The tiers of the bands low, high and extreme."""
+        s = self.policy.settings
+        low, high, extreme = ([Tier.of(e) for e in found] for found in (s.low, s.high, s.extreme))
+        return low, high, extreme
+
     def price(self, paid: PayGroup, where: Where, subtype: Subtype = PLAIN) -> Price:
         """Work out a price key; an auxiliary type multiplies the claim and has its own benchmark.
 
@@ -190,7 +198,7 @@ class Pricer:
         """
         if paid.rule is not None:
             return self._by_rule(paid.rule, where)
-        row, s = paid.row, self.policy.settings
+        row, method = paid.row, self.policy.settings.method
         assert row is not None
         assert row.weight is not None
         factor = self.factors.at(where, row)
@@ -199,12 +207,10 @@ class Pricer:
         unit = self._unit(where, row)
         full, bare = round_half_up(worth * factor * unit), round_half_up(worth * unit)
         mean = self._benchmark(row, worth, factor, where, subtype)
-        points = weight * s.method.points_per_weight
-        low, high, extreme = (
-            _tier(edges, where, weight, points) for edges in (s.low, s.high, s.extreme)
-        )
+        points = weight * method.points_per_weight
+        low, high, extreme = (_tier(found, where, weight, points) for found in self.tiers)
         _refuse_too_large(full, bare, mean)
-        claims = Claims(full, bare, mean, weight, factor, s.method.kind == "rate")
+        claims = Claims(full, bare, mean, weight, factor, method.kind == "rate")
         return Price(
             base=full,
             benchmark=mean,
@@ -212,7 +218,7 @@ class Pricer:
             weight=weight,
             coefficient=factor,
             subtype=subtype.coefficient,
-            review=extreme is not None and extreme.review,
+            review=extreme is not None and extreme.edge.review,
             by_weight=True,
         )
 
@@ -323,14 +329,16 @@ def _number(rule: StatusPay) -> Fraction:
     return Fraction(rule.value)
 
 
-def _tier(edges: list[Edge], where: Where, weight: Fraction, points: Fraction) -> Edge | None:
+def _tier(tiers: list[Tier], where: Where, weight: Fraction, points: Fraction) -> Tier | None:
     """Choose the tier of a band: one that names level or class before one for all, then the latest."""
-    found = [e for e in edges if e.fits(where.day, where.level, where.class_, weight, points)]
-    rank = {id(e): ((e.level is not None) + (e.class_ is not None), e.from_) for e in found}
-    if len(set(rank.values())) < len(found):
+    found = [t for t in tiers if t.fits(where.day, where.level, where.class_, weight, points)]
+    if len(found) <= 1:
+        return found[0] if found else None
+    rank = [((t.edge.level is not None) + (t.edge.class_ is not None), t.edge.from_) for t in found]
+    if len(set(rank)) < len(found):
         message = f"two tiers fit weight {float(weight)} in {where.level} on {where.day}"
         raise PolicyError(message, parameter="low, high, extreme")
-    return max(found, key=lambda e: rank[id(e)], default=None)
+    return found[rank.index(max(rank))]
 
 
 def _refuse_too_large(full: int, bare: int = 0, mean: int = 0) -> None:

@@ -42,7 +42,7 @@ from grouper._funds import FUND, Unit, find_units, fund_parameter, last_day, mon
 from grouper._grouping import GroupedBatch
 from grouper._ledger import DECISIONS, ENTRIES, Entry, in_order, place_pools, read_entries, to_table
 from grouper._ledger_rows import Rows, read_rows
-from grouper._months import Months, settle_months, value_for
+from grouper._months import Months, lines_paid_before, settle_months, value_for
 from grouper._pricing import round_half_up
 from grouper._prior import Prior, read_prior
 from grouper._results import (
@@ -148,6 +148,7 @@ def settle(
     units = find_units(claimed, lambda r: Closing(claimed).owed_at_price(r, r))
     entries = place_pools(given, pools_of(units))
     decisions = _decisions(rows, entries, counts, strict=not span.is_month)
+    units = [*units, *lines_paid_before(units, earlier)]
     run = _Run(policy, claimed, units, entries, decisions, earlier, span, counts)
     return run.month() if span.is_month else run.clearing()
 
@@ -375,7 +376,7 @@ class _Run:
         c, found = self.claimed, {}
         inside = set(closed.unit.rows.tolist()) if closed.unit.line == FUND else set()
         for d in {d.row: d for d in self.decisions if d.row in inside}.values():
-            if d.outcome == "refused":
+            if d.outcome == "refused" or c.rows.reversed[d.row]:
                 continue
             if d.outcome == "booked":
                 amount = int(c.rows.booked[d.row] - closing.pay[d.row])
@@ -458,7 +459,7 @@ class _Run:
             or d.entered is None
             or d.entered <= self.span.last
         ]
-        outcomes = {d.row: d.outcome for d in known}
+        outcomes = {d.row: d.outcome for d in known if not c.rows.reversed[d.row]}
         if self.span.is_month:
             month_pay = closing.pay
         hospitals = hospital_table(cleared)

@@ -208,14 +208,6 @@ class Edge(Dated):
     weight_from: Number | None = None
     weight_below: Number | None = None
 
-    def fits(self, day: date, level: str, class_: str, weight: Fraction, points: Fraction) -> bool:
-        """Tell whether this tier is meant for the day, hospital and weight (or points)."""
-        x = weight if self.key == "weight" else points
-        at_least = self.weight_from is None or x >= Fraction(self.weight_from)
-        below = self.weight_below is None or x < Fraction(self.weight_below)
-        place = self.level in (None, level) and self.class_ in (None, class_)
-        return self.covers(day) and place and at_least and below
-
 
 class Benchmark(Section):
     """What a case's cost is compared with; never with the point value being solved."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
+from functools import cached_property
 from math import floor
 from typing import Any
 
@@ -69,12 +70,17 @@ class Pricing:
 
     def claims(self, ledger: Sequence[Table] = (), until: date | None = None) -> dict[str, Claim]:
         """What every case claims; of the decisions those that were entered until a day."""
-        claims = {c.id: self.claim(c) for c in self.cases}
-        self.keep_to_quota(claims)
-        self.cut_readmissions(claims)
+        claims = dict(self.undecided)
         self.decide(claims, ledger, until)
         gone = Claim("status:reversed", 0, off_top=True, nothing=True)
         return claims | {c.id: gone for c in self.reversed}
+
+    @cached_property
+    def undecided(self) -> dict[str, Claim]:
+        claims = {c.id: self.claim(c) for c in self.cases}
+        self.keep_to_quota(claims)
+        self.cut_readmissions(claims)
+        return claims
 
     def claim(self, case: Case) -> Claim:
         if case.family is not None and case.family["pay"] != "factor":

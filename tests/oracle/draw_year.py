@@ -62,7 +62,7 @@ METHODS = list(_methods())
 """Every method with every fund form that goes with it."""
 
 
-def draw_year(seed: int, folder: Path, *, yearly: bool = True, n: int = 70) -> DrawnYear:
+def draw_year(seed: int, folder: Path, *, yearly: bool = True, n: int = 50) -> DrawnYear:
     """Draw a policy of the seed's method, `n` cases and a ledger.
 
     Without a year the policy settles once, and the ledger holds decisions only.

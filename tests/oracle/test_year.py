@@ -39,7 +39,7 @@ def test_a_drawn_year_is_settled_as_the_oracle_settles_it(seed: int, tmp_path: P
     assert differences(found, tables_of(right)) == []
 
 
-@pytest.mark.parametrize("seed", range(100, 127))
+@pytest.mark.parametrize("seed", range(100, 127, 2))
 def test_a_policy_without_a_year_is_settled_once(seed: int, tmp_path: Path) -> None:
     d = draw_year(seed, tmp_path, yearly=False)
     try:
@@ -148,7 +148,7 @@ def known(ledger: Rows, cases: Rows) -> Rows:
     ]
 
 
-@pytest.mark.parametrize("seed", range(200, 218))
+@pytest.mark.parametrize("seed", range(200, 218, 2))
 def test_a_published_month_is_never_settled_again(seed: int, tmp_path: Path) -> None:
     d = draw_year(seed, tmp_path / "policy")
     policy = NaivePolicy(d.path)
