@@ -91,6 +91,17 @@ class Claimed:
         flags = np.array([*(f.fund == "outside" and f.pay != "factor" for f in families), False])
         return self.off_top | np.asarray(flags[self.family], np.bool_)
 
+    @property
+    def unscaled(self) -> NDArray[np.bool_]:
+        """Cases that no point value scales: prices in fen, and everything under a fixed rate."""
+        m = self.policy.settings.method
+        if m.shares:
+            return self.in_fen
+        if m.rate == "fixed":
+            return np.ones(len(self.rows), np.bool_)
+        flags = np.array([*(f.pay != "factor" for f in self.policy.settings.family), False])
+        return self.outright | np.asarray(flags[self.family], np.bool_)
+
     def by_key(self, values: Sequence[Any], kind: Any) -> NDArray[Any]:
         """Spread one value per price key over the cases."""
         return np.array([*values] or [0], kind)[self.key] if len(self.rows) else np.zeros(0, kind)

@@ -85,6 +85,11 @@ class Cleared:
     entries: list[Entry] = field(default_factory=list)
 
     @property
+    def has_cases(self) -> bool:
+        """Tell whether any case stands in the unit."""
+        return len(self.closed.unit.rows) > 0
+
+    @property
     def payable(self) -> int:
         """What its hospitals are owed in the end."""
         return sum(line.payable for line in self.lines)
@@ -125,6 +130,7 @@ class Inputs:
     deposits: Mapping[str, int]
     is_year: bool
     levels: Mapping[str, str] = field(default_factory=dict)  # of every hospital in the file
+    members: frozenset[str] = frozenset()  # hospitals with cases in the pool
 
 
 def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
@@ -141,10 +147,11 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     if unit.line == FUND:
         idle |= {e.hospital for e in given.entries} - there
     for hospital in sorted(idle, key=str.encode):
-        if hospital not in given.levels and hospital not in given.paid_monthly:
+        if hospital not in given.members and hospital not in given.paid_monthly:
             entry = next(e for e in given.entries if e.hospital == hospital)
             raise SettlementError(
-                f"ledger entry {entry.entry_id!r}: no case is of hospital {hospital!r}; correct it"
+                f"ledger entry {entry.entry_id!r}: pool {unit.pool} has no case of hospital "
+                f"{hospital!r}; correct it"
             )
     found = [*found, *(Account.idle(h, given.levels.get(h, "")) for h in idle)]
     lines = [Line(a) for a in sorted(found, key=lambda a: a.hospital.encode())]

@@ -90,7 +90,7 @@ class Closing:
             pay = int(self.claimed.carve_out_pay[unit.rows].sum())
             return self._proved(_priced(unit, 0, pay, None), carved=True)
         if unit.line != FUND or price is not None or not (m.shares or m.rate == "elastic"):
-            return self._by_price(unit, price if m.shares else None)
+            return self._by_price(unit, price)
         return (
             self._elastic(unit) if m.rate == "elastic" and m.kind == "rate" else self._shared(unit)
         )
@@ -102,14 +102,15 @@ class Closing:
         rows, c = unit.rows, self.claimed
         pay = self.owed_at_price(rows, rows, price)
         claims = _total(c.claim[rows[~c.in_fen[rows]]])
-        return self._proved(_priced(unit, claims, pay, price))
+        shown = price if c.policy.settings.method.shares else None
+        return self._proved(_priced(unit, claims, pay, shown))
 
     def owed_at_price(self, rows: I64, unit_rows: I64, price: PointValue | None = None) -> int:
         """Write standard and payment of cases by their own price; return what they add up to."""
         c = self.claimed
         standard = c.claim[rows]
         if price is not None:
-            scored = ~c.in_fen[rows]
+            scored = ~c.unscaled[rows]
             standard = standard.copy()
             standard[scored] = self._scaled(standard[scored], price)
         self.standard[rows] = np.where(c.outright[rows], self.given[rows], standard)
@@ -129,8 +130,7 @@ class Closing:
     def _elastic(self, unit: Unit) -> Closed:
         """Pay a rate that is fixed up to a volume of weight and floats above it."""
         c, rows = self.claimed, unit.rows
-        priced = np.array([*(f.pay != "factor" for f in c.policy.settings.family), False])
-        mine = rows[~c.outright[rows] & ~priced[c.family[rows]]]
+        mine = rows[~c.unscaled[rows]]
         keys, counts = np.unique(c.key[mine], return_counts=True)
         worths = [(p.weight * p.subtype * p.coefficient) for p in c.prices]
         volume = sum((worths[k] * int(n) for k, n in zip(keys, counts, strict=True)), Fraction(0))

@@ -379,6 +379,8 @@ def _bonuses(c: Coefficient, rows: CoefficientRows) -> dict[str, tuple[Bonus, ..
         own = _figures(step, rows)
         every: dict[str, tuple[int, int]] = {}
         for h, (x, n) in own.items():
+            if h not in level:
+                continue  # nothing of it is left but reversed settlements
             a, b = every.get(level[h], (0, 0))
             every[level[h]] = a + x, b + n
         for h in level:

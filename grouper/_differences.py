@@ -181,23 +181,18 @@ def _owed_now(
     """
     s, m = claimed.policy.settings, claimed.policy.settings.method
     carved = s.carve_out is not None and s.carve_out.fund == "outside"
-    at_price = np.array([*(f.pay != "factor" for f in s.family), False])[claimed.family]
     closing = Closing(claimed)
     found: dict[int, dict[Account, int]] = {}
     for (pool, line, hospital), mine in _by_account(claimed, rows).items():
         maker = next(p.price_of or p.id for p in s.pool if p.id == pool)
-        price = frozen_value(frozen, maker) if m.shares or m.rate == "elastic" else None
+        price = frozen_value(frozen, maker)
         if m.shares and price is None and not (claimed.in_fen | claimed.outright)[mine].all():
             raise SettlementError(
                 f"pool {pool}: {frozen.month} was published without a point value, and "
                 f"{len(mine)} cases are to be priced by it now, as {claimed.rows.case_id(mine[0])!r}"
             )
         closing.ratio = _frozen_ratio(claimed, frozen, (hospital, pool, line), here)
-        scaled = mine[~at_price[mine]] if m.rate == "elastic" else mine
-        closing.owed_at_price(scaled, scaled, price)
-        if len(scaled) < len(mine):
-            priced = mine[at_price[mine]]
-            closing.owed_at_price(priced, priced)
+        closing.owed_at_price(mine, mine, price)
         for row in mine.tolist():
             found[row] = {(hospital, pool, line): int(closing.pay[row])}
             if carved:

@@ -112,6 +112,7 @@ def settle_months(
     budgets = {u.key: month_budgets(claimed.policy, u) for u in units if u.line == FUND}
     for month in sorted({m for u in units for m in months_of(u)}):
         mine = [u for u in units if month in months_of(u)]
+        mine += _carrying(units, mine, month, carried)
         frozen = prior.months.get(month)
         if frozen is not None and month != only:
             _take(found, claimed, frozen, mine, carried)
@@ -121,6 +122,24 @@ def settle_months(
             _settle(found, closing, month, mine, entries, budgets, carried)
             found.closing = closing if only else None
     return found
+
+
+def _carrying(
+    units: Sequence[Unit],
+    mine: Sequence[Unit],
+    month: str,
+    carried: Mapping[tuple[str, str, str], int],
+) -> list[Unit]:
+    """Return lines without cases in this period that a hospital still owes something on."""
+    there = {(u.pool, u.line) for u in mine}
+    found = {}
+    for (pool, line, _), fen in carried.items():
+        if fen and (pool, line) not in there:
+            span = next((u for u in units if month in months_of(u)), None)
+            if span is not None:
+                none = np.zeros(0, np.int64)
+                found[pool, line] = Unit(pool, line, span.first, span.last, none)
+    return list(found.values())
 
 
 def _settle(

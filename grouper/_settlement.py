@@ -33,6 +33,7 @@ from grouper._claims import (
     decided,
     decided_claim,
     find_claims,
+    find_pools,
 )
 from grouper._clearing import Cleared, Inputs, clear
 from grouper._closing import Closed, Closing, PointValue
@@ -142,14 +143,14 @@ def settle(
     span = _span(policy, period)
     earlier, given = read_prior(prior), read_entries(ledger)
     counts: Counter[str] = Counter()
-    rows = _rows_of(grouped, policy, hospitals, span, counts)
+    rows, known = _rows_of(grouped, policy, hospitals, span, counts)
     _refuse_edition(rows, policy)
     claimed = find_claims(rows, policy, earlier.last_year, threads)
     units = find_units(claimed, lambda r: Closing(claimed).owed_at_price(r, r))
     entries = place_pools(given, pools_of(units))
     decisions = _decisions(rows, entries, counts, strict=not span.is_month)
     units = [*units, *lines_paid_before(units, earlier)]
-    run = _Run(policy, claimed, units, entries, decisions, earlier, span, counts)
+    run = _Run(policy, claimed, units, entries, decisions, earlier, span, known, counts)
     return run.month() if span.is_month else run.clearing()
 
 
@@ -193,22 +194,43 @@ def _rows_of(
     hospitals: pa.Table | None,
     span: _Span,
     counts: Counter[str],
-) -> Rows:
+) -> tuple[Rows, _Known]:
     """Read the rows that a run looks at: those of its period, a month's earlier ones too."""
     rows = read_rows(grouped, policy, hospitals, counts)
+    known = _known_hospitals(rows, policy)
     if span.first is None or span.last is None:
-        return rows
+        return rows, known
     inside = rows.fund_day <= span.last.toordinal() - EPOCH
     if not span.is_month:
         inside &= rows.fund_day >= span.first.toordinal() - EPOCH
     if inside.all():
-        return rows
+        return rows, known
     left_out = int((~inside).sum())
     counts.clear()
     table = rows.table.filter(pa.array(inside))
     rows = read_rows(table, policy, hospitals, counts)
     counts[f"settlement_date: outside {span.name}, left out"] += left_out
-    return rows
+    return rows, known
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Hospitals of the whole file: the level of each, and those of each pool."""
+
+    levels: Mapping[str, str]
+    members: Mapping[str, frozenset[str]]
+
+
+def _known_hospitals(rows: Rows, policy: Policy) -> _Known:
+    pool, pools = find_pools(rows, policy), policy.settings.pool
+    levels: dict[str, str] = {}
+    members: dict[str, frozenset[str]] = {}
+    _, first = distinct((pool, len(pools)), (rows.hospital.index, len(rows.hospital.distinct)))
+    for k in first:
+        hospital, name = rows.hospital[k], pools[pool[k]].id
+        levels[hospital] = rows.level[k]
+        members[name] = members.get(name, frozenset()) | {hospital}
+    return _Known(levels, members)
 
 
 def _decisions(
@@ -259,6 +281,7 @@ class _Run:
     decisions: Sequence[Decision]
     prior: Prior
     span: _Span
+    known: _Known
     counts: Counter[str]
 
     # ------------------------------------------------------------------------------ a month
@@ -273,6 +296,7 @@ class _Run:
         known = decided(self.claimed, self._scored(), self.span.last)
         differences = find_differences(known, self.prior, numbers, month)
         amounts = [e for e in self.entries if e.kind not in DECISIONS]
+        self._refuse_strangers([e for e in amounts if e.month == month])
         months = settle_months(
             self.claimed,
             self._scored(),
@@ -301,6 +325,17 @@ class _Run:
         }
         return self._wrap(tables, cleared, "month", [month])
 
+    def _refuse_strangers(self, amounts: Sequence[Entry]) -> None:
+        """Refuse entries of the month for hospitals that the pool does not know."""
+        members = self.known.members
+        paid = {key[:2] for f in self.prior.months.values() for key in f.payments}
+        for e in amounts:
+            if e.hospital not in members.get(e.pool, ()) and (e.hospital, e.pool) not in paid:
+                raise SettlementError(
+                    f"ledger entry {e.entry_id!r}: pool {e.pool} has no case of hospital "
+                    f"{e.hospital!r}; correct it"
+                )
+
     def _refuse_open_months(self, month: str, numbers: I64) -> None:
         """Refuse cases of an earlier month that no published run covers."""
         frozen = [_number(m) for m in self.prior.months]
@@ -325,9 +360,6 @@ class _Run:
             months = settle_months(self.claimed, self._scored(), self.units, amounts, self.prior)
         claims = decided(self.claimed, self._scored(), None)
         closing = Closing(claims)
-        r = claims.rows
-        _, first = distinct((r.hospital.index, len(r.hospital.distinct)))
-        levels = {r.hospital[k]: r.level[k] for k in first}
         cleared: list[Cleared] = []
         values: dict[tuple[str, date], PointValue | None] = {}
         special = self._special_amounts if self._from_reserve() else _no_amounts
@@ -347,9 +379,11 @@ class _Run:
                 months.paid(unit),
                 months.deposits(unit),
                 is_year,
-                levels,
+                self.known.levels,
+                self.known.members.get(unit.pool, frozenset()),
             )
             cleared.append(clear(closed, accounts(closing, closed), inputs))
+        cleared = [c for c in cleared if c.closed.unit.fund is not None or c.lines or c.has_cases]
         place = {u.key: k for k, u in enumerate(self.units)}
         cleared.sort(key=lambda c: place[c.closed.unit.key])
         written = [*months.entries, *_left_over(cleared), *_out_of_area(claims, closing, cleared)]

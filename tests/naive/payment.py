@@ -210,7 +210,8 @@ def pool_rows(unit: Unit, hospitals: Sequence[Row], kept: Mapping[str, int]) -> 
     rows, planned = [row], dict(b.planned)
     for line in beside:
         money = planned.pop(line.name.removeprefix("family:"), None)
-        if line.cases or money is not None or (line.is_money and c.cases):
+        paid = any(h["line"] == line.name for h in hospitals)
+        if line.cases or paid or money is not None or (line.is_money and c.cases):
             rows.append(outside_row(unit, line.name, money, sums(c, line)))
     rows += [
         outside_row(unit, f"less:{item}", fen, {"pay_fen": 0}) for item, fen in planned.items()
@@ -411,8 +412,10 @@ class NaivePolicy(Policy):
         return settlement(dict(tables), claims)
 
 
-def check_ledger(policy: Policy, ledger: Sequence[Table], cases: Sequence[Case]) -> None:
-    """An entry for a hospital, pool or case that is not there is refused."""
+def check_ledger(
+    policy: Policy, ledger: Sequence[Table], cases: Sequence[Case], month: str = ""
+) -> None:
+    """An entry for a hospital, pool or case that is not there is refused; a month looks at its own."""
     known = {
         "hospital_id": {c.hospital for c in cases},
         "pool_id": {p["id"] for p in policy.text["pool"]},
@@ -422,7 +425,7 @@ def check_ledger(policy: Policy, ledger: Sequence[Table], cases: Sequence[Case])
         for name, there in known.items():
             if e.get(name) and e[name] not in there:
                 raise Refused(f"entry {e['entry_id']}: no {name} {e[name]}")
-        if e.get("hospital_id") and e.get("pool_id"):
+        if e.get("hospital_id") and e.get("pool_id") and month in ("", e.get("settlement_month")):
             if all((c.hospital, c.pool) != (e["hospital_id"], e["pool_id"]) for c in cases):
                 raise Refused(f"entry {e['entry_id']}: {e['hospital_id']} is not in the pool")
 

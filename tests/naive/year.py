@@ -122,7 +122,7 @@ class Run:
         self.is_month = period is not None and len(period) == 7
         self.gone = {row["case_id"] for row in rows if row.get("refd_setl_flag")}
         every = [policy.case(row, hospitals) for row in rows]
-        check_ledger(policy, ledger, every)
+        check_ledger(policy, ledger, every, str(period) if self.is_month else "")
         if period is not None and self.is_month:  # what is settled later is not known yet
             every = [c for c in every if c.month <= period]
         self.pricing = Pricing(policy, every, last_year)

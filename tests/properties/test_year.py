@@ -390,7 +390,7 @@ GIFT = {"kind": "gift", "pool_id": "a", "hospital_id": "H1", "amount_fen": 1}
     ("message", "entry"),
     [
         ("no case", {"kind": "special_case", "case_id": "nobody", "outcome": "booked"}),
-        ("no case is of", {"kind": "deduction", "pool_id": "a", "hospital_id": "H?", "amount_fen": -1}),
+        ("has no case of", {"kind": "deduction", "pool_id": "a", "hospital_id": "H?", "amount_fen": -1}),
         ("no fund", {"kind": "deduction", "pool_id": "z", "hospital_id": "H1", "amount_fen": -1}),
         ("is negative", {"kind": "deduction", "pool_id": "a", "hospital_id": "H1", "amount_fen": 1}),
         ("is positive", {"kind": "prepayment", "pool_id": "a", "hospital_id": "H1", "amount_fen": -1}),
