@@ -39,6 +39,7 @@ _HOME = {
     "TableError": "errors",
     "Trace": "_explain",
     "Warn": "tables",
+    "budget_point_value": "_budget_value",
     "calibrate": "_calibration",
     "content_hash": "io",
     "encode": "_cases",
@@ -99,6 +100,7 @@ __all__ = [
     "Trace",
     "Warn",
     "__version__",
+    "budget_point_value",
     "calibrate",
     "content_hash",
     "encode",
@@ -144,6 +146,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from grouper._audit import write_audit
+    from grouper._budget_value import budget_point_value
     from grouper._calibration import calibrate
     from grouper._calibration_files import Calibration
     from grouper._calibration_options import DipOptions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -32,6 +33,11 @@ from grouper._cli_parts import (
 )
 
 RUN = click.argument("run", metavar="RUN")
+STATEMENTS = click.option(
+    "--statements", "with_statements", is_flag=True, help="Write each hospital's statement too."
+)
+AUDIT = click.option("--audit", metavar="FILE.xlsx", help="Write the auditor's workbook too.")
+FINANCE = click.option("--finance", metavar="FILE", help="Finance's own ledger, to tie totals to.")
 OUTPUT = click.option(
     "-o", "--output", required=True, metavar="DIR", help="The run folder to make."
 )
@@ -51,6 +57,9 @@ def register(cli: click.Group) -> None:
 @PRIOR
 @PERIOD
 @OUTPUT
+@STATEMENTS
+@AUDIT
+@FINANCE
 @OVERWRITE
 @THREADS
 @JSON
@@ -62,6 +71,9 @@ def settle(
     prior: tuple[str, ...],
     period: str | None,
     output: str,
+    with_statements: bool,
+    audit: str | None,
+    finance: str | None,
     overwrite: bool,
     threads: int | None,
     as_json: bool,
@@ -75,7 +87,9 @@ def settle(
     table = grouper.read_grouped(grouped)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
-    print_facts(_runs.pay(table, order, output, known, step, overwrite=overwrite), as_json)
+    facts = _runs.pay(table, order, output, known, step, overwrite=overwrite)
+    facts |= _papers(order, output, with_statements, audit, finance)
+    print_facts(facts, as_json)
     return 0
 
 
@@ -88,6 +102,9 @@ def settle(
 @PRIOR
 @PERIOD
 @OUTPUT
+@STATEMENTS
+@AUDIT
+@FINANCE
 @OVERWRITE
 @COLUMNS
 @CODES
@@ -103,6 +120,9 @@ def run_cases(
     prior: tuple[str, ...],
     period: str | None,
     output: str,
+    with_statements: bool,
+    audit: str | None,
+    finance: str | None,
     overwrite: bool,
     columns: str | None,
     codes: str,
@@ -118,6 +138,7 @@ def run_cases(
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
     facts |= _runs.pay(grouped, order, output, facts, step, overwrite=overwrite)
+    facts |= _papers(order, output, with_statements, audit, finance)
     print_facts(facts, as_json)
     return strict_code(grouped, strict)
 
@@ -171,7 +192,7 @@ def statements(
 @click.command()
 @RUN
 @click.option("-o", "--output", required=True, metavar="FILE.xlsx", help="The workbook to make.")
-@click.option("--finance", metavar="FILE", help="Finance's own ledger, to tie the totals to.")
+@FINANCE
 @click.option("--sample", type=click.IntRange(1), default=200, show_default=True)
 @click.option(
     "--policy", metavar="ID|PATH", help="The run's policy; a shipped one is found by itself."
@@ -236,6 +257,25 @@ def reconcile(
     else:
         click.echo(found.summary_text(lang or language()))
     return 0
+
+
+def _papers(
+    order: _runs.Order, run: str, statements: bool, audit: str | None, finance: str | None
+) -> dict[str, Any]:
+    """Write the statements and the auditor's workbook of a run where they are asked for."""
+    found: dict[str, Any] = {}
+    if statements:
+        lang: Literal["zh", "en"] = "zh" if language() == "zh" else "en"
+        written = step("statements", lambda: grouper.write_statements(run, lang=lang))
+        found["statements"] = len(written)
+    if audit:
+        target, own = Path(audit), Path(finance) if finance else None
+        prior = [Path(p) for p in order.prior]
+        found["audit"] = step(
+            "audit",
+            lambda: grouper.write_audit(run, target, finance=own, prior=prior, policy=order.policy),
+        )
+    return found
 
 
 def _day(text: str | None) -> date | None:

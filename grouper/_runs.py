@@ -134,6 +134,7 @@ def pay(
         "bands": manifest["settled"]["bands"],
         "paid_by_rule": manifest["settled"]["paid_by_rule"],
         "stand_ins": manifest["settled"]["stand_ins"],
+        "proposals": manifest.get("proposals", []),
         "output": str(output),
     }
 

@@ -520,7 +520,22 @@ class _Run:
     ) -> Settlement:
         order = (*("cases", "hospitals", "pools", "ledger", "months", "payments"), "coefficients")
         ordered = {name: tables[name] for name in (*order, "candidates")}
-        return Settlement(ordered, self._manifest(cleared, kind, months))
+        manifest = self._manifest(cleared, kind, months)
+        if held := self._proposals(ordered["months"]):
+            manifest["proposals"] = held
+        return Settlement(ordered, manifest)
+
+    def _proposals(self, rows: pa.Table) -> list[str]:
+        """Propose to hold the next month's payment of a pool that is red (暂缓拨付)."""
+        warnings = self.policy.settings.warnings
+        if warnings is None or not warnings.hold_on_red:
+            return []
+        return [
+            f"pool {r['pool_id']}: {r['month']} is red at {r['pace_ratio']} of the budget so far: "
+            "hold the next month's payment (ledger kind hold)"
+            for r in rows.to_pylist()
+            if r["colour"] == "red"
+        ]
 
     def _manifest(
         self, cleared: Sequence[Cleared], kind: str, months: Sequence[str]
@@ -580,6 +595,7 @@ def _proof(c: Cleared) -> dict[str, Any]:
         "balance_fen": closed.balance,
         "undistributed_fen": closed.undistributed,
         "identity": "fund + drawn = pay + balance + undistributed",
+        "hospitals_fen": sum(x.account.pay for x in c.lines),
         "accrual": c.terms(),
         "accrual_identity": "budget + drawn = payable + undistributed + withheld + next_year + "
         "balance + outside + reserve_kept",

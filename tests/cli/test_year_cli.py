@@ -77,7 +77,10 @@ def test_a_year_in_steps(region: Path, run: Run, tmp_path: Path) -> None:
     more = ("--ledger", str(ledger), "--prior", one)
     run(*settle_words(region, *more, "--period", "2025-02", "-o", two))
     run("publish", two, *signs, "--json")
-    run(*settle_words(region, *more, "--prior", two, "-o", year))
+    papers = ("--statements", "--audit", str(tmp_path / "first.xlsx"))
+    made = run(*settle_words(region, *more, "--prior", two, "-o", year, *papers))
+    assert made["statements"] == 10
+    assert made["audit"]["ties"]
     manifest = json.loads((Path(year) / "manifest.json").read_text("utf-8"))
     assert manifest["run"]["frozen"] == ["2025-01", "2025-02"]
     assert [f["name"] for f in manifest["also_read"]] == [

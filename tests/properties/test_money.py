@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from grouper._distinct import distinct, exact_sum
 from grouper._pricing import round_half_up
 from grouper.kernels import _money
 
@@ -84,3 +85,36 @@ def test_a_larger_claim_never_gets_less(share: int, claims: list[int]) -> None:
         for b in range(len(claims)):
             if claims[a] > claims[b]:
                 assert given_out[a] >= given_out[b]
+
+
+@given(
+    xs=st.lists(st.integers(0, 2**62), min_size=1, max_size=5),
+    num=st.integers(0, 2**62),
+    den=st.integers(1, 2**61 - 1),
+)
+def test_split_keeps_the_whole_and_the_rest(xs: list[int], num: int, den: int) -> None:
+    fits = [x for x in xs if x * num // den < 2**63] or [0]
+    whole, rest = (np.zeros(len(fits), np.int64) for _ in range(2))
+    _money.split(np.array(fits, np.int64), num, den, whole, rest)
+    assert [divmod(x * num, den) for x in fits] == list(
+        zip(whole.tolist(), rest.tolist(), strict=True)
+    )
+
+
+@given(values=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20))
+def test_sums_beyond_64_bits_are_exact(values: list[int]) -> None:
+    assert exact_sum(np.array(values, np.int64)) == sum(values)
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 1)), max_size=30),
+    sizes=st.sampled_from([(4, 6, 2), (2**30, 2**30, 2**30)]),
+)
+def test_distinct_combinations_keep_their_first_rows(
+    rows: list[tuple[int, int, int]], sizes: tuple[int, int, int]
+) -> None:
+    columns = np.array(rows, np.int64).reshape(-1, 3).T
+    number, first = distinct(*zip(columns, sizes, strict=True))
+    assert [rows[k] for k in first] == sorted(set(rows))
+    assert [sorted(set(rows))[k] for k in number] == rows
+    assert all(rows.index(rows[k]) == k for k in first.tolist())

@@ -26,7 +26,15 @@ from properties.year import (
     year_policy,
 )
 
-from grouper import Settlement, SettlementError, content_hash, publish_run, settle, write_run
+from grouper import (
+    Settlement,
+    SettlementError,
+    budget_point_value,
+    content_hash,
+    publish_run,
+    settle,
+    write_run,
+)
 
 SEEDS = st.integers(0, 10**6)
 KNOWN = {
@@ -319,6 +327,38 @@ def test_the_largest_point_value_within_the_fund_is_found(seed: int, share: int)
     assert pool["remainder_fen"] == fund - whole
     for r, c, u in zip(rows, claims, own, strict=True):
         assert 0 <= r["pay_fen"] - max(int(value * c - u), 0) <= 1
+
+
+def test_the_budget_point_value_is_cost_by_score(tmp_path: Path) -> None:
+    path = year_policy(tmp_path / "policy")
+    found = [paid(path, draw_cases(seed, 40, 2)) for seed in ("one", "two")]
+    runs = [
+        write_run(tmp_path / str(k), {"cases": x.cases()}, x.manifest())
+        for k, x in enumerate(found)
+    ]
+    cost, score = Fraction(0), Fraction(0)
+    for weight, x in zip((2, 7), found, strict=True):
+        for r in x.cases().to_pylist():
+            cost += weight * Fraction(r["total_cost_fen"], 100)
+            score += weight * Fraction(r["final_score"])
+    assert budget_point_value(runs) == cost / score
+    with pytest.raises(SettlementError, match="give a run a weight"):
+        budget_point_value(runs, (1,))
+
+
+def test_a_red_month_proposes_to_hold_the_next(tmp_path: Path) -> None:
+    edges = ("yellow", "orange", "red")
+    steps = (Decimal(x) for x in ("0.3", "0.4", "0.5"))
+    red = {**dict(zip(edges, steps, strict=True)), "hold_on_red": True}
+    path = year_policy(tmp_path, warnings={**red, "source": "invented"})
+    found = paid(path, draw_cases("red", 60, 2))
+    by_month = {(m["pool_id"], m["month"]): m for m in found.months().to_pylist()}
+    assert by_month["a", "2025-01"]["colour"] == "red"
+    proposed = found.manifest()["proposals"]
+    reds = [m for m in by_month.values() if m["colour"] == "red"]
+    assert len(proposed) == len(reds) > 0
+    assert all(m["pace_ratio"] >= Decimal("0.5") for m in reds)
+    assert all(m["pace_ratio"] < Decimal("0.5") for m in by_month.values() if m not in reds)
 
 
 # ----------------------------------------------------------------------------------- the ledger
