@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -74,6 +75,54 @@ PAYMENTS = pa.schema(
     ]
 )
 """Columns of payments.parquet: one row a hospital, pool, line and month."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settlement:
+    """What the fund owes (结算): per case, hospital and pool, with its proof of conservation."""
+
+    _tables: Mapping[str, pa.Table]
+    _manifest: Mapping[str, Any] = field(repr=False)
+
+    def cases(self) -> pa.Table:
+        """Return one row a case, in the order of the input."""
+        return self._tables["cases"]
+
+    def hospitals(self) -> pa.Table:
+        """Return one row a hospital, pool, period and line."""
+        return self._tables["hospitals"]
+
+    def pools(self) -> pa.Table:
+        """Return one row a pool, period and line; each closes to the fen."""
+        return self._tables["pools"]
+
+    def entries(self) -> pa.Table:
+        """Return the ledger: the entries that were given, then those that this run writes."""
+        return self._tables["ledger"]
+
+    def months(self) -> pa.Table:
+        """Return one row a pool and month, with its point value; empty without [year]."""
+        return self._tables["months"]
+
+    def payments(self) -> pa.Table:
+        """Return one row a hospital, pool, line and month; empty without [year]."""
+        return self._tables["payments"]
+
+    def coefficients(self) -> pa.Table:
+        """Return how each hospital coefficient came about."""
+        return self._tables["coefficients"]
+
+    def candidates(self) -> pa.Table:
+        """Return the ranked candidates for special cases; empty without [special_cases]."""
+        return self._tables["candidates"]
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Return every table by the name that it has in a run folder."""
+        return dict(self._tables)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return policy, parameters with source, counts and the proof."""
+        return dict(self._manifest)
 
 
 def case_table(
