@@ -373,7 +373,7 @@ def _carve_outs(rows: Rows, policy: Policy) -> I64:
     if policy.settings.carve_out is not None:
         share = Fraction(policy.settings.carve_out.share)
         num, den = (np.full(len(rows), x, np.int64) for x in (share.numerator, share.denominator))
-        _money.scale(rows.carve_out, num, den, paid)
+        _money.scale(rows.carve_out.copy(), num, den, paid)  # a read-only array would compile anew
     return paid
 
 
