@@ -23,16 +23,8 @@ import pyarrow as pa
 
 import grouper
 from grouper import _demo
+from grouper._runs import KEYS
 from grouper.testing import make_region
-
-HASHED = {
-    "cases": "case_id",
-    "hospitals": "hospital_id",
-    "pools": "pool_id",
-    "ledger": "entry_id",
-    "months": "pool_id",
-    "payments": "hospital_id",
-}
 
 
 def prepare(folder: Path, cases: int, hospitals: int, method: str) -> None:
@@ -61,7 +53,7 @@ def one(folder: Path, threads: int, mixed: bool) -> None:
         "seconds": seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "rows": {name: t.num_rows for name, t in tables.items()},
-        "hashes": {n: grouper.content_hash(tables[n], key=k) for n, k in HASHED.items()},
+        "hashes": {n: grouper.content_hash(tables[n], key=k) for n, k in KEYS.items()},
         "proof": [p["accrual"] for p in found.manifest()["proof"]],
     }
     print(json.dumps(facts))

@@ -35,18 +35,11 @@ from grouper import (
     settle,
     write_run,
 )
+from grouper._runs import KEYS
 
 SEEDS = st.integers(0, 10**6)
 KNOWN = {
     "point_value_budget": parameter("yuan per point", {"value": 85}),
-}
-KEYS = {
-    "cases": "case_id",
-    "hospitals": "hospital_id",
-    "pools": "pool_id",
-    "ledger": "entry_id",
-    "months": "pool_id",
-    "payments": "hospital_id",
 }
 
 
