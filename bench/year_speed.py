@@ -23,7 +23,7 @@ import pyarrow as pa
 
 import grouper
 from grouper import _demo
-from grouper._runs import KEYS
+from grouper._writing import RUN_KEYS as KEYS
 from grouper.testing import make_region
 
 

@@ -220,6 +220,11 @@ def _lowered(lines: list[Piece], band: int, first: int, full: int) -> Iterator[t
     """Write lines as whole numbers; end where a claim passes what 64 bits hold."""
     for last, at_zero, slope in lines:
         if slope == 0:
+            if at_zero > MOST_CLAIM:
+                raise PolicyError(
+                    f"a claim of {floor(at_zero)} is beyond what an amount can be",
+                    parameter="low, high, extreme",
+                )
             yield (last, band, floor(at_zero + Fraction(1, 2)), 0, 1, 0, 1)
         else:
             reach = last

@@ -25,6 +25,7 @@ from grouper._distinct import distinct
 from grouper._families import find_families, find_readmissions
 from grouper._ledger_rows import Rows, Texts
 from grouper._pricing import (
+    MOST_CLAIM,
     PLAIN,
     PayGroup,
     Price,
@@ -489,7 +490,12 @@ def decided_claim(claimed: Claimed, d: Decision) -> int:
     if used < 0:
         raise SettlementError(f"ledger entry {d.entry_id!r}: the case has no total_cost")
     where = claimed.wheres[claimed.key[d.row]]
-    return round_half_up(used * d.value * claimed.pricer.cost_over_mean(where))
+    claim = round_half_up(used * d.value * claimed.pricer.cost_over_mean(where))
+    if claim > MOST_CLAIM:
+        raise SettlementError(
+            f"ledger entry {d.entry_id!r}: the value makes a claim beyond all others"
+        )
+    return claim
 
 
 def day_of(day: Any) -> date:

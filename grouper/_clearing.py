@@ -82,6 +82,7 @@ class Cleared:
     next_year: int = 0
     to_reserve: int = 0
     drawn: int = 0
+    overdrawn: int = 0  # what floors draw beyond the reserve: no money stands behind it
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -167,9 +168,10 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     cleared = Cleared(closed, lines, withheld)
     lifted = sum(x.terms["special"] + x.terms["floor"] for x in lines)
     cleared.drawn = closed.drawn + lifted
-    _limit_reserve(cleared, policy)
+    held = _limit_reserve(cleared, policy)
     if given.is_year:
         _surplus_and_overspend(cleared, policy)
+    cleared.overdrawn = max(0, cleared.drawn - held)
     if policy.settings.method.left_over == "reserve" and closed.undistributed > 0:
         cleared.from_left_over = closed.undistributed
         cleared.to_reserve += closed.undistributed
@@ -213,8 +215,8 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     line.terms["assessment"] = amount
 
 
-def _limit_reserve(cleared: Cleared, policy: Policy) -> None:
-    """Refuse special cases that the reserve cannot pay."""
+def _limit_reserve(cleared: Cleared, policy: Policy) -> int:
+    """Refuse special cases that the reserve cannot pay; return what the reserve holds."""
     unit = cleared.closed.unit
     special = sum(x.terms["special"] for x in cleared.lines)
     held = unit.reserve + round_half_up(
@@ -225,6 +227,7 @@ def _limit_reserve(cleared: Cleared, policy: Policy) -> None:
             f"pool {unit.pool}, {unit.period}: special cases take {special} fen from a reserve of "
             f"{held} fen; pay them from the fund, or raise the reserve"
         )
+    return held
 
 
 def _surplus_and_overspend(cleared: Cleared, policy: Policy) -> None:

@@ -6,9 +6,11 @@ not there, or of a kind that a run writes, is refused by its id.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -48,7 +50,10 @@ WRITTEN = (
     *("balance", "undistributed"),
 )
 DIFFERENCES = ("late", "reversal", "correction")
-MOST_FEN = 10**15
+MOST_FEN = 10**13
+MOST_COEFFICIENT = 2
+MOST_SCORE = 10**9
+MONTH = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,8 @@ def to_table(entries: Iterable[Entry]) -> pa.Table:
     return pa.Table.from_pylist([e.row() for e in entries], schema=ENTRIES)
 
 
-def read_entries(table: pa.Table | None) -> list[Entry]:
-    """Read what people entered, in the order of the table.
+def read_entries(table: pa.Table | None, counts: Counter[str]) -> list[Entry]:
+    """Read what people entered, in the order of the table; what a run wrote is counted, not read.
 
     Raises
     ------
@@ -113,7 +118,8 @@ def read_entries(table: pa.Table | None) -> list[Entry]:
     for line, row in enumerate(table.to_pylist(), 2):
         entry = _entry(row, line)
         if entry.kind in WRITTEN:
-            continue  # an earlier run's own entries stand in the table that it wrote
+            counts[f"ledger: {entry.kind} entries of earlier runs, left out"] += 1
+            continue
         if entry.entry_id in seen:
             raise SettlementError(f"ledger row {line}: entry_id {entry.entry_id!r} stands twice")
         seen.add(entry.entry_id)
@@ -127,21 +133,8 @@ def _entry(row: Mapping[str, Any], line: int) -> Entry:
         value = row.get(name)
         return "" if value is None else str(value).strip()
 
-    amount = row.get("amount_fen")
-    if amount is None and (yuan := text("amount")):
-        fen = _number(yuan, "amount", line) * 100
-        if fen.denominator != 1:
-            raise SettlementError(f"ledger row {line}: amount {yuan} is no whole number of fen")
-        amount = int(fen)
-    if amount is not None and abs(int(amount)) >= MOST_FEN:
-        raise SettlementError(f"ledger row {line}: an amount of 10^15 fen or more")
+    amount = _amount(text("amount"), text("amount_fen"), line)
     value = text("value")
-    entered = row.get("entered_on")
-    if isinstance(entered, str):
-        try:
-            entered = date.fromisoformat(entered)
-        except ValueError:
-            raise SettlementError(f"ledger row {line}: entered_on {entered!r} is no day") from None
     return Entry(
         entry_id=text("entry_id"),
         kind=text("kind"),
@@ -149,21 +142,56 @@ def _entry(row: Mapping[str, Any], line: int) -> Entry:
         hospital=text("hospital_id"),
         case=text("case_id"),
         month=text("settlement_month"),
-        amount=None if amount is None else int(amount),
+        amount=amount,
         value=_number(value, "value", line) if value else None,
         outcome=text("outcome"),
         reason=text("reason"),
         reference=text("reference"),
         entered_by=text("entered_by"),
-        entered_on=entered,
+        entered_on=_entered(row.get("entered_on"), line),
         value_text=value,
     )
+
+
+def _amount(yuan: str, fen: str, line: int) -> int | None:
+    """Read an amount of yuan or fen; of both they must agree."""
+    found = set()
+    if yuan:
+        found.add(_number(yuan, "amount", line) * 100)
+    if fen:
+        found.add(_number(fen, "amount_fen", line))
+    if len(found) > 1:
+        raise SettlementError(f"ledger row {line}: amount {yuan} is not amount_fen {fen}")
+    for amount in found:
+        if amount.denominator != 1 or abs(amount) >= MOST_FEN:
+            raise SettlementError(
+                f"ledger row {line}: amount {yuan or fen} is no whole number of fen below 10^13"
+            )
+        return int(amount)
+    return None
+
+
+def _entered(day: Any, line: int) -> date | None:
+    """Read the day of an entry: a date, a time, or a text such as 2025-02-20."""
+    if day is None or day == "":
+        return None
+    if isinstance(day, datetime):
+        return day.date()
+    if isinstance(day, date):
+        return day
+    try:
+        return date.fromisoformat(str(day))
+    except ValueError:
+        message = f"ledger row {line}: entered_on {day!r} is no day such as 2025-02-20"
+        raise SettlementError(message) from None
 
 
 def _number(text: str, name: str, line: int) -> Fraction:
     found = plain_decimal(text)
     if found is None:
-        raise SettlementError(f"ledger row {line}: {name} {text!r} is no plain decimal")
+        raise SettlementError(
+            f"ledger row {line}: {name} {text!r} is no plain decimal such as -12000.00"
+        )
     return found
 
 
@@ -177,6 +205,8 @@ def _check(e: Entry, line: int) -> None:
         refuse("entry_id is blank")
     if e.kind not in GIVEN:
         refuse(f"kind {e.kind!r} is none of {', '.join(GIVEN)}")
+    if e.month and not MONTH.fullmatch(e.month):
+        refuse(f"settlement_month {e.month!r} is no month such as 2025-02")
     if e.kind in DECISIONS:
         if not e.case:
             refuse("a decision names its case_id")
@@ -184,12 +214,16 @@ def _check(e: Entry, line: int) -> None:
             refuse(f"outcome {e.outcome!r} is none of {', '.join(OUTCOMES)}")
         if e.outcome in ("score", "cost_over_mean") and (e.value is None or e.value < 0):
             refuse(f"outcome {e.outcome} needs a value of 0 or more")
+        if e.value is not None and e.value > MOST_SCORE:
+            refuse(f"a value above {MOST_SCORE} is no score")
+        if e.amount is not None:
+            refuse("a decision has a value, no amount")
         return
     if not e.hospital:
         refuse("hospital_id is blank")
     if e.kind == "assessment":
-        if e.value is None or e.value < 0:
-            refuse("an assessment needs a coefficient of 0 or more as value")
+        if e.value is None or not 0 <= e.value <= MOST_COEFFICIENT:
+            refuse(f"an assessment needs a coefficient of 0 to {MOST_COEFFICIENT} as value")
         return
     if e.amount is None:
         refuse("the amount is blank")

@@ -127,6 +127,8 @@ def read_rows(
         money.add(names) for names in (s.funds.booked, s.funds.other_payers, s.funds.hospital_borne)
     )
     left = np.maximum(cost, 0) - booked - others - borne
+    if not s.funds.patient and (over := int(((left < 0) & (cost >= 0)).sum())):
+        counts["booked funds above total_cost"] += over
     patient = money.add(s.funds.patient) if s.funds.patient else left
     carve_out, unreasonable = money.read("carve_out_fen"), money.read("unreasonable_fen")
     used = np.where(cost < 0, -1, np.maximum(cost - carve_out - unreasonable, 0))
@@ -176,7 +178,10 @@ def _reversed(table: pa.Table, counts: Counter[str]) -> NDArray[np.bool_]:
     """Tell which settlements were reversed; they are counted, and their money is 0."""
     if "refd_setl_flag" not in table.schema.names:
         return np.zeros(len(table), np.bool_)
-    flags = pc.fill_null(table["refd_setl_flag"].cast(pa.bool_()), False)
+    column = table["refd_setl_flag"]
+    if not pa.types.is_boolean(column.type) and not pa.types.is_null(column.type):
+        raise CaseSchemaError([f"column 'refd_setl_flag' is {column.type}, not true or false"])
+    flags = pc.fill_null(column.cast(pa.bool_()), False)
     found = np.asarray(flags.to_numpy(), np.bool_)
     if found.any():
         counts["refd_setl_flag: reversed, paid nothing"] += int(found.sum())
@@ -245,14 +250,15 @@ class _Money:
             raise CaseSchemaError([f"column {name!r} is {column.type}, not whole fen (int64)"])
         if column.null_count:
             self.counts[f"{name}: blank"] += column.null_count
-        values = np.asarray(pc.fill_null(column.cast(pa.int64()), blank).to_numpy(), np.int64)
+        given = np.asarray(pc.fill_null(column.cast(pa.int64()), 0).to_numpy(), np.int64)
+        values = np.where(column.is_null().to_numpy(), blank, given) if blank else given
         if self.nothing is not None and self.nothing.any():
             values = np.where(self.nothing, 0, values)
-        bad = np.flatnonzero((np.abs(values) >= MOST_FEN) | ((values < 0) & (values != blank)))
+        bad = np.flatnonzero((np.abs(given) >= MOST_FEN) | (given < 0))
         if len(bad):
             where = text_array(self.table["case_id"])[int(bad[0])].as_py()
             raise SettlementError(
-                f"column {name!r} is {values[bad[0]]} fen in case {where!r} and out of range in "
+                f"column {name!r} is {given[bad[0]]} fen in case {where!r} and out of range in "
                 f"{len(bad)} rows: amounts are 0 or more and below 10^13 fen; take reversed rows out"
             )
         return values

@@ -85,10 +85,12 @@ def _proof(c: Cleared) -> dict[str, Any]:
         "period": unit.period,
         "line": unit.line,
         "fund_fen": closed.fund,
+        "floor_draw_fen": closed.drawn,
         "pay_fen": closed.pay,
         "balance_fen": closed.balance,
         "undistributed_fen": closed.undistributed,
-        "identity": "fund + drawn = pay + balance + undistributed",
+        "identity": "fund + floor_draw = pay + balance + undistributed",
+        "overdrawn_fen": c.overdrawn,
         "hospitals_fen": sum(x.account.pay for x in c.lines),
         "accrual": c.terms(),
         "accrual_identity": "budget + drawn = payable + undistributed + withheld + next_year + "

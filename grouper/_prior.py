@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grouper._ledger import DIFFERENCES
-from grouper._writing import RunFolder, read_run
-from grouper.errors import SettlementError
+from grouper._writing import RunFolder, check_run, read_run
+from grouper.errors import CaseFileError, SettlementError
 
 LAST_YEAR = (
     *("group", "status", "total_cost_fen", "hospital_id", "hospital_level", "hospital_class"),
@@ -29,6 +29,7 @@ class FrozenMonth:
     hospitals: Mapping[tuple[str, str, str], Mapping[str, Any]]  # (hospital, pool, line)
     months: Mapping[str, Mapping[str, Any]]  # pool -> row of months.parquet
     payments: Mapping[tuple[str, str, str], Mapping[str, Any]]
+    policy: str = ""  # fingerprint of the policy that it was settled by
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def read_prior(given: Any) -> Prior:
     last_year = []
     for item in runs:
         run = item if isinstance(item, RunFolder) else read_run(item)
-        about = run.manifest.get("run", {"kind": "single"})
-        if about["kind"] != "month":
+        check_run(run)
+        about = run.manifest.get("run") or {}
+        if about.get("kind") != "month":
             cases = run.tables["cases"]
             last_year.append(cases.select([c for c in LAST_YEAR if c in cases.schema.names]))
             continue
@@ -78,7 +80,10 @@ def read_prior(given: Any) -> Prior:
             )
         if month in months:
             raise SettlementError(f"two earlier runs are of {month}: give the published one")
-        months[month] = _frozen(month, run.tables)
+        if lacking := [name for name in MONTHLY if name not in run.tables]:
+            raise CaseFileError(f"the run has no {', '.join(lacking)}", file=str(run.path))
+        fingerprint = run.manifest.get("policy", {}).get("fingerprint", "")
+        months[month] = _frozen(month, run.tables, fingerprint)
         for e in run.tables["ledger"].to_pylist():
             if e["kind"] in DIFFERENCES:
                 amounts = differences.setdefault(e["case_id"], {})
@@ -89,7 +94,10 @@ def read_prior(given: Any) -> Prior:
     return Prior(dict(sorted(months.items())), differences, joined)
 
 
-def _frozen(month: str, tables: Mapping[str, pa.Table]) -> FrozenMonth:
+MONTHLY = ("cases", "hospitals", "pools", "ledger", "months", "payments")
+
+
+def _frozen(month: str, tables: Mapping[str, pa.Table], policy: str) -> FrozenMonth:
     payments = tables["payments"]
     payments = payments.filter(pc.equal(payments["month"], month))
     months = tables["months"]
@@ -102,6 +110,7 @@ def _frozen(month: str, tables: Mapping[str, pa.Table]) -> FrozenMonth:
         _rows(tables["hospitals"], by),
         {r["pool_id"]: r for r in months.to_pylist()},
         _rows(payments, by),
+        policy,
     )
 
 

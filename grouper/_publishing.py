@@ -6,8 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grouper._runs import KEYS
-from grouper._writing import content_hash, read_run, replace_manifest
+from grouper._writing import check_run, read_run, replace_manifest, seal
 from grouper.errors import SettlementError
 
 ROLES = ("checked", "approved", "published")
@@ -25,8 +24,8 @@ def publish_run(
 
     Raises
     ------
-    CaseFileError : no run is there. SettlementError : it is published already, a name is blank, one person
-    both checked and approved, or a table is no longer what the run wrote.
+    CaseFileError : no run is there, or a table is no longer what the run wrote. SettlementError : it is
+    published already, a name is blank, or one person both checked and approved.
     """
     names = {r: n.strip() for r, n in zip(ROLES, (checked, approved, published), strict=True)}
     if blank := [role for role, name in names.items() if not name]:
@@ -39,14 +38,13 @@ def publish_run(
     about = dict(run.manifest.get("run", {}))
     if about.get("status") == "published":
         raise SettlementError(f"the run in {run.path.name} is published already")
-    for name, digest in run.manifest.get("outputs", {}).items():
-        if content_hash(run.tables[name], key=KEYS[name]) != digest:
-            raise SettlementError(f"{name}.parquet is not what the run wrote: settle again")
+    check_run(run)
     day = (on or date.today()).isoformat()
     about |= {
         "status": "published",
         "sign_off": {role: {"name": name, "on": day} for role, name in names.items()},
     }
     manifest = {**run.manifest, "run": about}
+    manifest["run"] = {**about, "seal": seal(manifest)}
     replace_manifest(run.path, manifest)
     return manifest

@@ -14,24 +14,12 @@ import pyarrow as pa
 from grouper._grouping import GroupedBatch, group
 from grouper._settlement import Settlement, settle
 from grouper._tables_in import read_hospitals, read_ledger
-from grouper._writing import MANIFEST
+from grouper._writing import MANIFEST, RUN_KEYS
 from grouper.errors import ConservationError
 from grouper.io import content_hash, read_cases, write_run
 from grouper.tables import load_scheme
 
 Step: TypeAlias = Callable[[str, Callable[[], Any]], Any]
-
-KEYS = {
-    "cases": "case_id",
-    "hospitals": "hospital_id",
-    "pools": "pool_id",
-    "ledger": "entry_id",
-    "months": "pool_id",
-    "payments": "hospital_id",
-    "coefficients": "hospital_id",
-    "candidates": "case_id",
-}
-"""The tables of a run and the column that orders each for its content hash."""
 
 ALWAYS = ("cases", "hospitals", "pools", "ledger")
 """Tables that a run folder has even where they are empty."""
@@ -124,7 +112,7 @@ def pay(
             *(about_file(Path(p)) for p in others),
             *(about_file(Path(p) / MANIFEST) | {"name": Path(p).name} for p in order.prior),
         ],
-        "outputs": {n: content_hash(t, key=KEYS[n]) for n, t in outputs.items()},
+        "outputs": {n: content_hash(t, key=RUN_KEYS[n]) for n, t in outputs.items()},
         "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
     }
     step("writing", lambda: write_run(output, outputs, manifest, overwrite=overwrite))
@@ -140,8 +128,8 @@ def pay(
 
 
 PRINTED = (
-    *("pool_id", "period", "line", "fund_fen", "pay_fen", "balance_fen", "undistributed_fen"),
-    "identity",
+    *("pool_id", "period", "line", "fund_fen", "floor_draw_fen", "pay_fen", "balance_fen"),
+    *("undistributed_fen", "overdrawn_fen", "identity"),
 )
 
 

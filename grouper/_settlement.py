@@ -28,7 +28,7 @@ from grouper._grouping import GroupedBatch
 from grouper._ledger import DECISIONS, Entry, in_order, place_pools, read_entries
 from grouper._ledger_rows import Rows, read_rows
 from grouper._months import lines_paid_before
-from grouper._prior import read_prior
+from grouper._prior import Prior, read_prior
 from grouper._results import Settlement
 from grouper._settling import Known, Run, Span
 from grouper.errors import SettlementError
@@ -67,14 +67,16 @@ def settle(
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     span = _span(policy, period)
-    earlier, given = read_prior(prior), read_entries(ledger)
     counts: Counter[str] = Counter()
+    earlier = read_prior(prior)
     rows, known = _rows_of(grouped, policy, hospitals, span, counts)
+    given = read_entries(ledger, counts)
     _refuse_edition(rows, policy)
     claimed = find_claims(rows, policy, earlier.last_year, threads)
     units = find_units(claimed, lambda r: Closing(claimed).owed_at_price(r, r))
     entries = place_pools(given, pools_of(units))
     decisions = _decisions(rows, entries, counts, strict=not span.is_month)
+    _check_prior(policy, earlier, span, counts)
     units = [*units, *lines_paid_before(units, earlier)]
     run = Run(policy, claimed, units, entries, decisions, earlier, span, known, counts)
     return run.month() if span.is_month else run.clearing()
@@ -91,7 +93,7 @@ def _span(policy: Policy, period: str | None) -> Span:
         return Span(None, is_month=False)
     values = policy.settings.param[fund_parameter(policy)].all_values
     ends = sorted({(v.from_, v.to) for v in values if v.to is not None})
-    if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", period):
+    if re.fullmatch(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])", period):
         first, last = date.fromisoformat(f"{period}-01"), last_day(period)
         if policy.settings.year is None:
             raise SettlementError(f"policy {policy.id} has no [year], so it settles no months")
@@ -155,11 +157,39 @@ def _decisions(
         if row is None and strict:
             raise SettlementError(f"ledger entry {e.entry_id!r}: no case {e.case!r} in the file")
         if row is None:
-            counts["ledger: decisions on cases that are not in the file"] += 1
+            counts["ledger: decisions on cases of other months, or not in the file"] += 1
             continue
+        if e.hospital and rows.hospital[row] != e.hospital:
+            raise SettlementError(
+                f"ledger entry {e.entry_id!r}: case {e.case!r} is of hospital "
+                f"{rows.hospital[row]!r}, not {e.hospital!r}"
+            )
         value = e.value if e.value is not None else 0
         found.append(Decision(row, e.entry_id, e.outcome, Fraction(value), e.entered_on))
     return found
+
+
+def _check_prior(policy: Policy, prior: Prior, span: Span, counts: Counter[str]) -> None:
+    """Refuse months that this policy cannot take on; count those settled by another one.
+
+    Raises
+    ------
+    SettlementError : a published month paid a pool that the policy lacks, or is after the month at hand.
+    """
+    pools = {p.id for p in policy.settings.pool}
+    for month, frozen in prior.months.items():
+        if lost := sorted({pool for _, pool, _ in frozen.payments} - pools):
+            raise SettlementError(
+                f"the published {month} paid pool {lost[0]!r}, which policy {policy.id} lacks: what it "
+                "paid would be nobody's; name the pool as it was"
+            )
+        if span.is_month and span.name is not None and month >= span.name:
+            raise SettlementError(
+                f"{month} is published: {span.name} cannot be settled after it; its cases become "
+                "entries of difference in the month after the last published one"
+            )
+        if frozen.policy != policy.fingerprint:
+            counts[f"prior {month}: settled by another policy or an earlier state of it"] += 1
 
 
 def _refuse_edition(rows: Rows, policy: Policy) -> None:

@@ -90,6 +90,7 @@ class Run:
         differences = find_differences(known, self.prior, numbers, month)
         amounts = [e for e in self.entries if e.kind not in DECISIONS]
         self._refuse_strangers([e for e in amounts if e.month == month])
+        self._count_differences(differences)
         months = settle_months(
             self.claimed,
             self._scored(),
@@ -98,8 +99,9 @@ class Run:
             self.prior,
             only=month,
         )
-        assert months.closing is not None
-        paid = {(r["hospital_id"], r["pool_id"], r["line"]): r["paid_fen"] for r in months.payments}
+        closing = months.closing or Closing(known)
+        mine = [r for r in months.payments if r["month"] == month]
+        paid = {(r["hospital_id"], r["pool_id"], r["line"]): r["paid_fen"] for r in mine}
         cleared = []
         for closed in months.closed:
             unit = closed.unit
@@ -107,19 +109,30 @@ class Run:
                 h: fen for (h, pool, x), fen in paid.items() if (pool, x) == (unit.pool, unit.line)
             }
             inputs = Inputs(self.policy, (), {}, of_unit, {}, is_year=False)
-            cleared.append(clear(closed, accounts(months.closing, closed), inputs))
-        mine = [r for r in months.payments if r["month"] == month]
+            cleared.append(clear(closed, accounts(closing, closed), inputs))
         here = np.flatnonzero(numbers == month_number(month))
         tables = {
-            **self._shared_tables(months.closing, cleared, here),
+            **self._shared_tables(closing, cleared, here),
             "months": month_table([r for r in months.months if r["month"] == month]),
             "payments": payment_table(mine),
             "ledger": to_table([*self.entries, *differences, *months.entries]),
         }
         return self._wrap(tables, cleared, "month", [month])
 
+    def _count_differences(self, differences: Sequence[Entry]) -> None:
+        """Say how much of earlier months changed, and which of their cases the file lacks."""
+        for e in differences:
+            self.counts[f"{e.kind}: cases of published months"] += 1
+            self.counts[f"{e.kind}: fen"] += e.amount or 0
+        ids = text_array(self.claimed.rows.table["case_id"])
+        for month, frozen in self.prior.months.items():
+            published = text_array(frozen.cases["case_id"])
+            absent = len(published) - (pc.sum(pc.is_in(published, value_set=ids)).as_py() or 0)
+            if absent:
+                self.counts[f"published {month}: cases that are not in the file"] += absent
+
     def _refuse_strangers(self, amounts: Sequence[Entry]) -> None:
-        """Refuse entries of the month for hospitals that the pool does not know."""
+        """Refuse entries for hospitals that the pool does not know."""
         members = self.known.members
         paid = {key[:2] for f in self.prior.months.values() for key in f.payments}
         for e in amounts:
@@ -147,6 +160,7 @@ class Run:
         is_year = self.policy.settings.year is not None
         amounts = [e for e in self.entries if e.kind not in DECISIONS]
         self._check_entries(amounts, is_year=is_year)
+        self._refuse_strangers(amounts)
         months = Months(np.zeros(0, np.int64))
         if is_year:
             self._refuse_absent()
@@ -228,7 +242,8 @@ class Run:
             if len(absent):
                 raise SettlementError(
                     f"{len(absent)} cases of the published {month} are not in the file, as "
-                    f"{absent[0].as_py()!r}: give them, reversed ones with refd_setl_flag"
+                    f"{absent[0].as_py()!r}, or are of another year now: give them with the date they "
+                    "were published with, reversed ones with refd_setl_flag"
                 )
 
     def _check_entries(self, amounts: Sequence[Entry], *, is_year: bool) -> None:

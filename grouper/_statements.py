@@ -115,12 +115,13 @@ def _plain(hospital: str) -> str:
 
 
 def _unfit(name: str) -> bool:
-    return not name or len(name) > LONGEST or _RESERVED.fullmatch(name) is not None
+    return not name or len(name.encode()) > LONGEST or _RESERVED.fullmatch(name) is not None
 
 
 def _marked(name: str, hospital: str) -> str:
     """Mark a name by a hash of the id; no plain name has a ``~``."""
-    return f"{name[:LONGEST]}~{sha256(hospital.encode()).hexdigest()[:16]}"
+    short = name.encode()[:LONGEST].decode(errors="ignore")
+    return f"{short}~{sha256(hospital.encode()).hexdigest()[:16]}"
 
 
 def _wanted(names: Mapping[str, str], hospitals: Sequence[str] | None, run: RunFolder) -> list[str]:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from grouper._audit_book import Kind, Lang
 from grouper._audit_facts import Facts, column, fraction, rows
-from grouper._writing import content_hash
+from grouper._hashing import content_hash
 from grouper.tables._dip import FILE as SCHEME_FILE
 from grouper.tables._files import SHIPPED
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +60,7 @@ def read_hospitals(path: Path | str) -> pa.Table:
     ------
     CaseFileError : it cannot be read. CaseSchemaError : a column is missing.
     """
-    return _read(path, HOSPITALS, ["hospital_id", "hospital_level"], "hospitals")
+    return _read_list(path, HOSPITALS, ["hospital_id", "hospital_level"], "hospitals")
 
 
 def read_ledger(path: Path | str) -> pa.Table:
@@ -68,7 +72,70 @@ def read_ledger(path: Path | str) -> pa.Table:
     ------
     CaseFileError : it cannot be read. CaseSchemaError : a column is missing.
     """
-    return _read(path, LEDGER, ["entry_id", "kind"], "ledger entries")
+    return _read_list(path, LEDGER, ["entry_id", "kind"], "ledger entries")
+
+
+def _read_list(
+    path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: str
+) -> pa.Table:
+    """Read a table that people write by hand: CSV in UTF-8 or GB18030, each fault with its row."""
+    path = Path(path)
+    if path.suffix != ".csv" or not path.is_file():
+        return _read(path, kinds, needed, what)
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        try:
+            text = data.decode("gb18030")
+        except UnicodeDecodeError:
+            message = "neither UTF-8 nor GB18030; save it as UTF-8"
+            raise CaseFileError(message, file=path.name) from None
+    rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
+    header = [h.strip() for h in rows[0]] if rows else []
+    if lacking := [c for c in needed if c not in header]:
+        have = ", ".join(header) or "nothing"
+        faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
+        raise CaseSchemaError([*faults, f"it has {have}"])
+    columns: dict[str, list[Any]] = {name: [] for name in header}
+    faults = []
+    for line, cells in enumerate(rows[1:], 2):
+        if len(cells) != len(header):
+            faults.append(
+                f"{path.name}:{line}: {len(cells)} cells where the header has {len(header)}"
+            )
+            continue
+        for name, cell in zip(header, cells, strict=True):
+            try:
+                columns[name].append(_cell(cell.strip(), kinds.get(name, pa.string())))
+            except ValueError as e:
+                faults.append(f"{path.name}:{line}: {name} {cell!r} {e}")
+    if faults:
+        raise CaseSchemaError(faults[:20])
+    return pa.table(
+        {n: pa.array(values, kinds.get(n, pa.string())) for n, values in columns.items()}
+    )
+
+
+def _cell(text: str, kind: pa.DataType) -> Any:
+    """Read a cell of a hand-written table; blank is null."""
+    if not text:
+        return None
+    if pa.types.is_date(kind):
+        found = re.fullmatch(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})", text)
+        try:
+            return date(*(int(part) for part in found.groups())) if found else _no_day()
+        except ValueError:
+            return _no_day()
+    if pa.types.is_integer(kind):
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+            raise ValueError("is no whole number")
+        return int(text)
+    return text
+
+
+def _no_day() -> Any:
+    raise ValueError("is no day such as 2025-02-20")
 
 
 def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: str) -> pa.Table:

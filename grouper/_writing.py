@@ -23,15 +23,26 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from grouper._hashing import content_hash
 from grouper._reading import EXCEL
-from grouper.errors import CaseFileError, CaseSchemaError
+from grouper.errors import CaseFileError
 
 MANIFEST = "manifest.json"
+RUN_KEYS = {
+    "cases": "case_id",
+    "hospitals": "hospital_id",
+    "pools": "pool_id",
+    "ledger": "entry_id",
+    "months": "pool_id",
+    "payments": "hospital_id",
+    "coefficients": "hospital_id",
+    "candidates": "case_id",
+}
+"""The tables of a run and the column that orders each for its content hash."""
+
 STATEMENTS = "statements/"
 """Where a run's statements stand in its folder."""
 
@@ -258,7 +269,9 @@ def write_run(
         for name, content in {**plain, MANIFEST: text + "\n"}.items():
             with _replacing(hidden / name) as file:
                 file.write(content.encode() if isinstance(content, str) else content)
-        _put_in_place(hidden, target)
+        if overwrite and target.exists():
+            _check_target(target, overwrite, {MANIFEST, *contents, *plain})  # as it is now
+        _put_in_place(hidden, target, replace=overwrite)
     except CaseFileError:
         raise
     except OSError as e:
@@ -301,11 +314,14 @@ def _inside(name: str, target: Path) -> str:
     return str(path)
 
 
-def _put_in_place(hidden: Path, target: Path) -> None:
-    """Rename the finished folder; an earlier run steps aside and comes back if that fails."""
+def _put_in_place(hidden: Path, target: Path, *, replace: bool = True) -> None:
+    """Rename the finished folder; an earlier run steps aside and comes back if that fails.
+
+    Without `replace` only an empty folder gives way: what another process has put there stays.
+    """
     earlier = None
     if target.exists():
-        if any(target.iterdir()):
+        if replace and any(target.iterdir()):
             earlier = target.parent / f".{target.name}.{secrets.token_hex(4)}.old"
             os.rename(target, earlier)
         else:
@@ -342,6 +358,32 @@ def read_run(folder: Path | str) -> RunFolder:
     return RunFolder(path, tables, manifest)
 
 
+def check_run(run: RunFolder) -> None:
+    """Refuse a run whose tables, or whose manifest once published, are not what was written.
+
+    Raises
+    ------
+    CaseFileError : names the table or the manifest.
+    """
+    cure = "it was changed after the run: give the run as it was written"
+    for name, digest in run.manifest.get("outputs", {}).items():
+        table = run.tables.get(name)
+        if table is None or content_hash(table, key=RUN_KEYS.get(name, "case_id")) != digest:
+            raise CaseFileError(
+                f"{name}.parquet is not what the run wrote; {cure}", file=str(run.path)
+            )
+    about = run.manifest.get("run") or {}
+    if about.get("status") == "published" and about.get("seal") != seal(run.manifest):
+        raise CaseFileError(f"{MANIFEST} does not fit its seal; {cure}", file=str(run.path))
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Return the digest of a manifest but for the seal itself."""
+    about = {k: v for k, v in (manifest.get("run") or {}).items() if k != "seal"}
+    text = json.dumps({**manifest, "run": about}, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a run folder.
 
@@ -365,156 +407,3 @@ def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
     with _replacing(folder / MANIFEST) as file:
         file.write(f"{text}\n".encode())
-
-
-# ------------------------------------------------------------------------------------ content hash
-
-
-def content_hash(table: pa.Table, key: str = "case_id") -> str:
-    """Hash the values of a table (内容哈希), the same however Arrow happens to hold them.
-
-    Parameters
-    ----------
-    table : columns of text, numbers, decimals, flags, dates, times, and lists of them.
-    key : rows are sorted by its UTF-8 bytes, nulls last; ties by the other columns.
-
-    Returns
-    -------
-    SHA-256 in hexadecimal, over the names, kinds and values of the columns in their order.
-
-    Raises
-    ------
-    CaseSchemaError : there is no column `key`, or a column is of another type.
-
-    Notes
-    -----
-    Whole numbers of any width are one kind, so are floats, strings and dates. For each column: its
-    name and kind; a byte for each row, 1 = not null; then the values that are not null, integers as
-    little-endian 64 bits, decimals as 256, strings as their lengths and then their bytes, lists as
-    their lengths and then their items in the same way.
-    """
-    if table.column_names.count(key) != 1:
-        raise CaseSchemaError([f"column {key!r} is the key of the hash and is not there once"])
-    columns = [_canonical(table.column(k), name) for k, name in enumerate(table.column_names)]
-    order = _order(columns, table.column_names.index(key))
-    digest = hashlib.sha256()
-    for name, column in zip(table.column_names, columns, strict=True):
-        digest.update(f"{name}\0{_kind(column.type)}\0{len(column)}\0".encode())
-        _feed(digest, column if order is None else column.take(pa.array(order)))
-    return digest.hexdigest()
-
-
-def _canonical(column: Any, name: str) -> Any:
-    """Return one array of the type that stands for the column's kind."""
-    wanted = _canonical_type(column.type)
-    if wanted is None:
-        raise CaseSchemaError([f"column {name!r} is {column.type}, which has no content hash"])
-    chunks = [c if c.type == wanted else _cast(c, wanted) for c in column.chunks]
-    return pa.concat_arrays(chunks) if chunks else pa.array([], wanted)
-
-
-def _canonical_type(kind: pa.DataType) -> pa.DataType | None:
-    """Return the one type of a kind: null = the kind has none."""
-    t = pa.types
-    if t.is_dictionary(kind):
-        return _canonical_type(kind.value_type)
-    if t.is_list(kind) or t.is_large_list(kind):
-        inner = _canonical_type(kind.value_type)
-        return None if inner is None else pa.large_list(inner)
-    if t.is_integer(kind):
-        return pa.uint64() if kind == pa.uint64() else pa.int64()
-    if t.is_decimal(kind):
-        return pa.decimal256(76, kind.scale)
-    choices = (
-        (t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind), pa.large_string()),
-        (t.is_binary(kind) or t.is_large_binary(kind), pa.large_binary()),
-        (t.is_floating(kind), pa.float64()),
-        (t.is_date(kind), pa.date32()),
-        (t.is_timestamp(kind) or t.is_boolean(kind) or t.is_null(kind), kind),
-    )
-    return next((wanted for fits, wanted in choices if fits), None)
-
-
-def _cast(chunk: Any, wanted: pa.DataType) -> Any:
-    if pa.types.is_dictionary(chunk.type):
-        chunk = chunk.dictionary_decode()
-    if pa.types.is_large_list(wanted):
-        inner = chunk.flatten()
-        inner = inner if inner.type == wanted.value_type else _cast(inner, wanted.value_type)
-        lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy()
-        ends = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-        mask = chunk.is_null() if chunk.null_count else None
-        return pa.LargeListArray.from_arrays(pa.array(ends), inner, mask=mask)
-    return chunk if chunk.type == wanted else chunk.cast(wanted)
-
-
-def _kind(kind: pa.DataType) -> str:
-    return f"list of {_kind(kind.value_type)}" if pa.types.is_large_list(kind) else str(kind)
-
-
-def _feed(digest: Any, array: Any) -> None:
-    """Hash which entries are there, then the entries that are."""
-    digest.update(array.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8))
-    array = array.drop_null()
-    kind = array.type
-    if pa.types.is_large_list(kind):
-        digest.update(_words(pc.list_value_length(array)))
-        _feed(digest, array.flatten())
-    elif kind in (pa.large_string(), pa.large_binary()):
-        digest.update(_words(pc.binary_length(array)))
-        _, offsets, data = array.buffers()
-        if len(array) and data is not None:
-            ends = np.frombuffer(offsets, np.int64)[[array.offset, array.offset + len(array)]]
-            digest.update(data.slice(ends[0], ends[1] - ends[0]))
-    elif pa.types.is_decimal(kind):
-        if len(array):
-            digest.update(array.buffers()[1].slice(array.offset * 32, len(array) * 32))
-    elif not pa.types.is_null(kind):
-        digest.update(_words(array))
-
-
-def _words(array: Any) -> NDArray[np.int64]:
-    """Return an array without nulls as 64-bit integers; floats by their bits, one NaN, one zero."""
-    if pa.types.is_floating(array.type):
-        values = array.to_numpy() + 0.0  # -0.0 becomes 0.0
-        words = np.where(np.isnan(values), np.nan, values).view(np.int64)
-    elif array.type == pa.uint64():
-        words = array.to_numpy().view(np.int64)
-    else:
-        days = array.cast(pa.int32()) if pa.types.is_date(array.type) else array
-        words = days.cast(pa.int64()).to_numpy()
-    return np.ascontiguousarray(words, np.dtype("<i8"))
-
-
-def _order(columns: list[Any], key: int) -> NDArray[np.int64] | None:
-    """Return the order of the rows; None = they stand in it."""
-    texts = columns[key]
-    if pa.types.is_large_list(texts.type):
-        raise CaseSchemaError(["the key of the hash is a column of lists"])
-    rank = _rank(texts if texts.type == pa.large_string() else texts.cast(pa.large_string()))
-    if (rank[1:] > rank[:-1]).all():
-        return None
-    order = np.argsort(rank, kind="stable")
-    tied = np.bincount(rank)[rank] > 1
-    rows = np.flatnonzero(tied)
-    if len(rows):
-        others = [_rank(c.take(pa.array(rows))) for k, c in enumerate(columns) if k != key]
-        placed = rows[np.lexsort([*others[::-1], rank[rows]])]
-        order[tied[order]] = placed
-    return order
-
-
-def _rank(array: Any) -> NDArray[np.int64]:
-    """Return the place of each entry among the distinct ones, in an order of values; nulls last."""
-    kind = array.type
-    if pa.types.is_null(kind):
-        return np.zeros(len(array), np.int64)
-    if pa.types.is_large_list(kind):
-        array = pa.array([None if x is None else repr(x) for x in array.to_pylist()], pa.string())
-    elif pa.types.is_floating(kind):
-        there = array.is_valid().to_numpy(zero_copy_only=False)
-        bits = _words(pc.fill_null(array, 0.0))
-        array = pa.array(bits, mask=~there)
-    elif pa.types.is_boolean(kind):
-        array = array.cast(pa.int8())
-    return np.asarray(pc.rank(array, tiebreaker="dense").to_numpy(), np.int64)

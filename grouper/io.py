@@ -26,8 +26,9 @@ import pyarrow.compute as pc
 
 from grouper import _cells, _chunks, _reading
 from grouper._columns import BY_NAME, COLUMNS, Column
+from grouper._hashing import content_hash
 from grouper._reading import FAULT, FileRead
-from grouper._writing import RunFolder, content_hash, read_run, write_run, write_table
+from grouper._writing import RunFolder, read_run, write_run, write_table
 from grouper.errors import CaseFileError, CaseSchemaError
 
 __all__ = [

@@ -161,7 +161,7 @@ class Funds(Section):
 class Pool(Section):
     """A separate account (资金池); a case goes to the first pool all of whose lists name it."""
 
-    id: str
+    id: str = Field(min_length=1)
     insurance: list[str] = []
     insured_area: list[str] = []
     hospital_area: list[str] = []

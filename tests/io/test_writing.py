@@ -241,7 +241,7 @@ def test_nothing_half_written_remains(
     where = write_run(tmp_path / "run", TABLES, MANIFEST)
     before = names_in(tmp_path)
 
-    def broken(*args: Any) -> None:
+    def broken(*args: Any, **named: Any) -> None:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(_writing, broken_call, broken)
