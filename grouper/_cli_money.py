@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 import click
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import grouper
 from grouper import _runs
@@ -230,6 +233,7 @@ def audit(
 @click.argument("bureau_file", metavar="BUREAU_FILE")
 @click.option("-o", "--output", metavar="OUT", help="Differences as .xlsx, or a folder of tables.")
 @click.option("--columns", metavar="MAP.toml", help="Their column names.")
+@click.option("--hospital", metavar="ID", help="Compare only the cases of this hospital.")
 @click.option("--received-on", metavar="DAY", help="When the result came: days left to appeal.")
 @OVERWRITE
 @LANG
@@ -239,6 +243,7 @@ def reconcile(
     bureau_file: str,
     output: str | None,
     columns: str | None,
+    hospital: str | None,
     received_on: str | None,
     overwrite: bool,
     lang: str | None,
@@ -249,7 +254,14 @@ def reconcile(
     \b
     grouper reconcile run bureau.xlsx -o differences.xlsx --received-on 2025-04-20
     """
-    found = grouper.reconcile(run, bureau_file, columns=columns, received_on=_day(received_on))
+    mine = grouper.read_run(run)
+    if hospital is not None:
+        cases = mine.tables["cases"]
+        kept = cases.filter(pc.equal(cases["hospital_id"].cast(pa.string()), hospital))
+        if not len(kept):
+            raise click.ClickException(f"the run has no case of hospital {hospital!r}")
+        mine = replace(mine, tables={**mine.tables, "cases": kept})
+    found = grouper.reconcile(mine, bureau_file, columns=columns, received_on=_day(received_on))
     if output:
         found.write(output, overwrite=overwrite)
     if as_json:

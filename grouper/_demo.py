@@ -117,12 +117,7 @@ source = "synthetic region"
 [special_cases]
 source = "the national rule: 5 in 1,000 for DIP, 5 % for DRG"
 
-[param.base_rate]
-name_zh = "费率"
-unit = "fen per 1.0000 RW"
-values = [{{ from = {year}-01-01, value = {mean}, source = "mean cost of the region" }}]
-
-[param.overall_mean]
+{rate}[param.overall_mean]
 name_zh = "全部病例次均费用"
 unit = "fen"
 values = [{{ from = {year}-01-01, value = {mean}, source = "mean cost of the region" }}]
@@ -163,6 +158,14 @@ values = [
     {{ from = {year}-01-01, to = {year}-12-31, value = {employee}, pool = "employee", source = "invented" }},
     {{ from = {year}-01-01, to = {year}-12-31, value = {resident}, pool = "resident", source = "invented" }},
 ]
+"""
+
+BASE_RATE = """\
+[param.base_rate]
+name_zh = "费率"
+unit = "fen per 1.0000 RW"
+values = [{{ from = {year}-01-01, value = {mean}, source = "mean cost of the region" }}]
+
 """
 
 OWN_WEIGHTS = """\
@@ -307,12 +310,14 @@ def write_inputs(region: Region, folder: Path, scheme: str, method: str) -> None
         weights = region.weights.drop_columns(["mean_cost_fen"])
         write_table(weights.append_column("mean_cost", means), policy / "weights.csv")
     how["high"] = how["high"].format(year=YEAR)
+    mean = round(pc.mean(region.cases["total_cost_fen"]).as_py())
+    how["rate"] = BASE_RATE.format(year=YEAR, mean=mean) if method == "rate" else ""
     text = POLICY.format(
         method=method,
         **how,
         scheme=load_scheme(scheme).id,
         year=YEAR,
-        mean=round(pc.mean(region.cases["total_cost_fen"]).as_py()),
+        mean=mean,
         employee=region.funds["310"],
         resident=region.funds["390"],
     )

@@ -31,6 +31,7 @@ def grouper(*args: str | Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.big
 def test_the_demo_pays_by_scores(tmp_path: Path) -> None:
     facts = grouper("demo", "--method", "dip", "--cases", "1500", "-o", tmp_path / "year")
     assert facts["scheme"]["id"] == "dip-demo"
@@ -120,6 +121,7 @@ age_days = 300
 """
 
 
+@pytest.mark.big
 def test_real_discharges_from_catalogue_to_payment(tmp_path: Path) -> None:
     cases = shared("cases/brazil_rs_2019.csv.gz")
     (tmp_path / "map.toml").write_text(MAP, "utf-8")

@@ -218,6 +218,7 @@ def count_core(cases: list[dict[str, Any]]) -> tuple[int, int]:
     return len(large), sum(large)
 
 
+@pytest.mark.big
 @pytest.mark.parametrize("trim", ["none", "percentile"])
 def test_the_brazilian_catalogue(trim: str, tmp_path: Path, files: dict[str, Any]) -> None:
     cases = brazil()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -283,6 +284,45 @@ def test_two_people_check_and_approve_and_nothing_is_changed_in_between(tmp_path
         publish_run(other, checked="甲", approved="乙", published="丙")
 
 
+def test_a_changed_run_is_not_believed(tmp_path: Path) -> None:
+    path = year_policy(tmp_path / "policy")
+    cases = draw_cases("changed", 60, 2)
+    run = publish(paid(path, of_months(cases, 1), period="2025-01"), tmp_path / "1")
+    payments = pq.read_table(run / "payments.parquet")
+    more = pa.array([x + 1_000_000 for x in payments["paid_fen"].to_pylist()])
+    changed = payments.set_column(payments.schema.get_field_index("paid_fen"), "paid_fen", more)
+    pq.write_table(changed, run / "payments.parquet")
+    with pytest.raises(OSError, match=r"payments.parquet is not what the run wrote"):
+        paid(path, cases, prior=[run])
+    pq.write_table(payments, run / "payments.parquet")
+    paid(path, cases, prior=[run])
+    manifest = run / "manifest.json"
+    manifest.write_text(manifest.read_text("utf-8").replace('"2025-01"', '"2025-03"'), "utf-8")
+    with pytest.raises(OSError, match="seal"):
+        paid(path, cases, prior=[run])
+
+
+def test_a_prior_month_fits_the_policy_and_the_order(tmp_path: Path) -> None:
+    path = year_policy(tmp_path / "policy")
+    cases = draw_cases("order", 60, 3)
+    one = publish(paid(path, of_months(cases, 1), period="2025-01"), tmp_path / "1")
+    two = publish(paid(path, of_months(cases, 2), period="2025-02", prior=[one]), tmp_path / "2")
+    with pytest.raises(SettlementError, match="2025-02 is published"):
+        paid(path, of_months(cases, 1), period="2025-01", prior=[two])
+    renamed = year_policy(
+        tmp_path / "other",
+        pool=[{"id": "staff", "insurance": ["310"]}, {"id": "b", "insurance": ["390"]}],
+        param={"fund": parameter("yuan", {**YEAR, "value": 400_000})},
+    )
+    with pytest.raises(SettlementError, match="paid pool 'a'"):
+        paid(renamed, cases, prior=[one, two])
+    found = paid(path, of_months(cases, 2), period="2025-02", prior=[one])
+    for h in found.hospitals().to_pylist():
+        assert h["cases"] > 0  # a month shows the payments of its own month only
+    paid_now = sum(r["paid_fen"] for r in found.payments().to_pylist())
+    assert sum(h["paid_monthly_fen"] for h in found.hospitals().to_pylist()) == paid_now
+
+
 # ------------------------------------------------------------------------------- largest point value
 
 
@@ -416,6 +456,7 @@ def test_entries_move_what_they_say_and_stay_in_the_ledger(tmp_path: Path) -> No
     assert given[0]["reference"] == "doc"
 
 
+FEBRUARY = {"settlement_month": "2025-02"}
 GIFT = {"kind": "gift", "pool_id": "a", "hospital_id": "H1", "amount_fen": 1}
 
 
@@ -428,6 +469,11 @@ GIFT = {"kind": "gift", "pool_id": "a", "hospital_id": "H1", "amount_fen": 1}
         ("is negative", {"kind": "deduction", "pool_id": "a", "hospital_id": "H1", "amount_fen": 1}),
         ("is positive", {"kind": "prepayment", "pool_id": "a", "hospital_id": "H1", "amount_fen": -1}),
         ("kind", GIFT),
+        ("no month", {**GIFT, "kind": "adjustment", "settlement_month": "2025-2"}),
+        ("has no case of", {**GIFT, "kind": "adjustment", "hospital_id": "H9", **FEBRUARY}),
+        ("0 to 2", {"kind": "assessment", "pool_id": "a", "hospital_id": "H1", "value": "98"}),
+        ("is no score", {"kind": "appeal", "case_id": "C1", "outcome": "score", "value": "1" * 12}),
+        ("is of hospital", {"kind": "appeal", "case_id": "C1", "outcome": "booked", "hospital_id": "H?"}),
         ("outcome", {"kind": "appeal", "case_id": "C1", "outcome": "maybe"}),
         ("needs a value", {"kind": "appeal", "case_id": "C1", "outcome": "score"}),
         ("no period", {**GIFT, "kind": "adjustment", "settlement_month": "2031-01"}),
