@@ -132,6 +132,7 @@ class Inputs:
     is_year: bool
     levels: Mapping[str, str] = field(default_factory=dict)  # of every hospital in the file
     members: frozenset[str] = frozenset()  # hospitals with cases in the pool
+    is_month: bool = False  # floors, caps and the rest wait for the clearing
 
 
 def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
@@ -158,8 +159,9 @@ def clear(closed: Closed, found: Sequence[Account], given: Inputs) -> Cleared:
     lines = [Line(a) for a in sorted(found, key=lambda a: a.hospital.encode())]
     for line in lines:
         line.paid_monthly = given.paid_monthly.get(line.account.hospital, 0)
-    if unit.line != FUND:
-        return _proved(Cleared(closed, lines, dict.fromkeys(("cap", "assessment", "deduction"), 0)))
+    if unit.line != FUND or given.is_month:
+        none = dict.fromkeys(("cap", "assessment", "deduction"), 0)
+        return _proved(Cleared(closed, lines, none, drawn=closed.drawn))
     _put_entries(lines, given)
     for line in lines:
         _base_terms(line, closed, given)

@@ -108,7 +108,7 @@ class Run:
             of_unit = {
                 h: fen for (h, pool, x), fen in paid.items() if (pool, x) == (unit.pool, unit.line)
             }
-            inputs = Inputs(self.policy, (), {}, of_unit, {}, is_year=False)
+            inputs = Inputs(self.policy, (), {}, of_unit, {}, is_year=False, is_month=True)
             cleared.append(clear(closed, accounts(closing, closed), inputs))
         here = np.flatnonzero(numbers == month_number(month))
         tables = {

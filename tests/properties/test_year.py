@@ -254,6 +254,17 @@ def test_months_one_by_one_are_the_months_of_the_year(tmp_path: Path) -> None:
         assert {**a, "state": ""} == {**b, "state": ""}
 
 
+def test_a_month_waits_with_caps_and_floors_for_the_clearing(tmp_path: Path) -> None:
+    cap = {"hospital_cap": parameter("yuan", {"value": 100})}
+    path = year_policy(tmp_path, method={"negative": "zero_hospital"}, param=cap)
+    cases = draw_cases("caps", 60, 1)
+    month = paid(path, cases, period="2025-01").hospitals().to_pylist()
+    year = paid(path, cases, period="2025").hospitals().to_pylist()
+    assert {h["entries_fen"] for h in month} == {0}
+    assert all(h["payable_fen"] <= 10_000 for h in year)
+    assert any(h["cap_fen"] < 0 for h in year)
+
+
 def test_a_published_month_stays_as_it_is(tmp_path: Path) -> None:
     path = year_policy(tmp_path / "policy")
     cases = draw_cases("frozen", 60, 2)
