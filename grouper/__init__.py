@@ -23,7 +23,7 @@ _HOME = {
     "DrgScheme": "tables",
     "GroupedBatch": "_grouping",
     "GrouperError": "errors",
-    "ImportReport": "_import_dip",
+    "ImportReport": "_scheme_files",
     "Policy": "tables",
     "PolicyError": "errors",
     "Reason": "tables",
@@ -154,9 +154,10 @@ if TYPE_CHECKING:
     from grouper._explain import Trace
     from grouper._explain_dip import explain
     from grouper._grouping import GroupedBatch, group, group_encoded
-    from grouper._import_dip import ImportReport, import_dip3, import_dip_table
+    from grouper._import_dip import import_dip3, import_dip_table
     from grouper._publishing import publish_run
     from grouper._reconcile import Reconciliation, reconcile
+    from grouper._scheme_files import ImportReport
     from grouper._settlement import Settlement, settle
     from grouper._standards import Standard, standard
     from grouper._statements import write_statements

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import tempfile
@@ -15,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from grouper._scheme_files import csv_of, toml_of
 from grouper._statistics import text_of
 from grouper.errors import CaseFileError
 from grouper.tables import DipScheme
@@ -131,37 +130,6 @@ def write_folder(folder: Folder, path: Path, rows: Sequence[Mapping[str, str]]) 
         (path / "auxiliary.csv").write_text(csv_of(folder.subtypes, SUBTYPE), "utf-8")
     columns = SCORED if any("rule" in r for r in rows) else BUILT
     (path / "groups.csv").write_text(csv_of(rows, columns), "utf-8")
-
-
-def csv_of(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
-    """Lay rows out as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([row.get(c, "") for c in columns] for row in rows)
-    return text.getvalue()
-
-
-def toml_of(data: Mapping[str, Any]) -> str:
-    """Lay settings out as TOML: plain values, lists, then sections."""
-    plain, sections = [], []
-    for name, value in data.items():
-        if isinstance(value, dict):
-            pairs = (f"{json.dumps(k, ensure_ascii=False)} = {_value(v)}" for k, v in value.items())
-            sections.append("\n".join([f"[{name}]", *pairs]))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            sections += ["\n".join([f"[[{name}]]", *_lines(item)]) for item in value]
-        elif value is not None:
-            plain.append(f"{name} = {_value(value)}")
-    return "\n\n".join(["\n".join(plain), *sections]) + "\n"
-
-
-def _lines(item: Mapping[str, Any]) -> list[str]:
-    return [f"{k} = {_value(v)}" for k, v in item.items() if v not in (None, "", [])]
-
-
-def _value(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from grouper._calibration_files import csv_of, toml_of
+from grouper._scheme_files import ImportReport, csv_of, toml_of, write_files
 from grouper._workbook import Column, Workbook, read_workbook, rows_of
 from grouper.errors import CaseFileError, TableError
 from grouper.tables._dip import CLASSES, OPTIONAL, REQUIRED
@@ -59,30 +56,6 @@ OTHER = Column("other", r"其他诊断(编码|代码|范围).*")
 CATEGORY = r"分类|类别|病种类型"
 
 Cells = Mapping[str, str]
-
-
-@dataclass
-class ImportReport:
-    """What an import read: the file, counts beside the published ones, and what was odd."""
-
-    name: str
-    size: int
-    sha256: str
-    counts: dict[str, int] = field(default_factory=dict)
-    published: dict[str, int] = field(default_factory=dict)
-    repeats: int = 0
-    cleaned_cells: int = 0
-    ignored_columns: list[str] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether every count is the published one."""
-        return self.counts == self.published
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return {**asdict(self), "agrees": self.agrees}
 
 
 def import_dip3(path: Path | str, output: Path | str, *, overwrite: bool = False) -> ImportReport:
@@ -521,30 +494,3 @@ def _dotted(code: str, given: TableMap, diagnosis: bool) -> str:
         return code
     at = 3 if diagnosis else 2
     return f"{code[:at]}.{code[at:]}" if len(code) > at and code[:at].isalnum() else code
-
-
-def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> None:
-    """Write a scheme folder, whole or not at all.
-
-    Raises
-    ------
-    CaseFileError : the folder holds something, and `overwrite` is not given or it is no scheme.
-    """
-    target = folder.resolve()
-    if target.is_file():
-        raise CaseFileError("is a file; name a new folder", file=target.name)
-    held = {p.name for p in target.iterdir()} if target.exists() else set()
-    if held and not (overwrite and "scheme.toml" in held and held <= {*files, "profile.toml"}):
-        message = "holds files: --overwrite replaces an earlier import; or name a new folder"
-        raise CaseFileError(message, file=target.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        for name, text in files.items():
-            (work / name).write_text(text, "utf-8")
-        work.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

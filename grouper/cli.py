@@ -1,7 +1,8 @@
 """The command line. A library's error is the message, the exit code is the contract.
 
 Exit 0 done, 1 with --strict and something not grouped, 2 refused: the reason on stderr, nothing
-half-written. Settling, publishing and reconciling are in `_cli_money`, what commands share in `_cli_parts`.
+half-written. Settling, publishing and reconciling are in `_cli_money`, schemes and
+policies in `_cli_tables`, what commands share in `_cli_parts`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _runs
+from grouper import _cli_money, _cli_tables, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -256,112 +257,8 @@ def calibrate(
     return 0
 
 
-@cli.group()
-def tables() -> None:
-    """Schemes and policies: list, show, check."""
-
-
-@tables.command("list")
-@JSON
-def list_tables(as_json: bool) -> int:
-    """List the schemes and policies that ship with the package."""
-    from grouper.tables import list_shipped
-
-    found = list_shipped()
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return 0
-    for kind, items in found.items():
-        click.echo(f"{kind}:")
-        for name, title in items.items():
-            click.echo(f"  {name:18} {title}")
-    return 0
-
-
-@tables.command("show")
-@click.argument("name", metavar="ID|PATH")
-@JSON
-def show_table(name: str, as_json: bool) -> int:
-    """Show a scheme or policy: its size, options, sources and known faults."""
-    from grouper.tables import describe
-
-    print_facts(describe(name), as_json)
-    return 0
-
-
-@tables.command("schema")
-@click.option("-o", "--output", metavar="FILE.json", help="Default: print it.")
-def policy_schema(output: str | None) -> int:
-    """Write the JSON schema of policy.toml, by which an editor completes and checks it.
-
-    \b
-    grouper tables schema -o policy.schema.json
-    """
-    from grouper.tables import policy_schema
-
-    text = json.dumps(policy_schema(), ensure_ascii=False, indent=2)
-    if output:
-        Path(output).write_text(text + "\n", "utf-8")
-    else:
-        click.echo(text)
-    return 0
-
-
-@tables.command("check")
-@click.argument("name", metavar="ID|PATH")
-@JSON
-def check_table(name: str, as_json: bool) -> int:
-    """Load a scheme or policy and list what is odd about it; exit 2 if it is refused."""
-    from grouper.tables import check
-
-    findings = check(name)
-    if as_json:
-        click.echo(json.dumps([f._asdict() for f in findings], ensure_ascii=False, indent=2))
-        return 0
-    for f in findings:
-        click.echo(f"{f.code} {f.place}: {f.message}")
-    click.echo(f"{name}: loads; {len(findings)} findings")
-    return 0
-
-
-@tables.group("import")
-def import_tables() -> None:
-    """Turn a published workbook or a region's own table into a scheme folder."""
-
-
-@import_tables.command("dip3")
-@click.argument("file", metavar="FILE.xlsx")
-@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
-@OVERWRITE
-@JSON
-def import_dip3(file: str, output: str, overwrite: bool, as_json: bool) -> int:
-    """Import the national DIP 3.0 workbook; every count is shown beside the published one.
-
-    \b
-    grouper tables import dip3 分组方案.xlsx -o dip-3.0
-    """
-    print_facts(grouper.import_dip3(file, output, overwrite=overwrite).to_dict(), as_json)
-    return 0
-
-
-@import_tables.command("dip")
-@click.argument("file", metavar="FILE")
-@click.option("--columns", required=True, metavar="MAP.toml", help="Their columns, marks, classes.")
-@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
-@OVERWRITE
-@JSON
-def import_dip(file: str, columns: str, output: str, overwrite: bool, as_json: bool) -> int:
-    """Import a city's own DIP catalogue, CSV or Excel, through a column map.
-
-    \b
-    grouper tables import dip catalogue.xlsx --columns map.toml -o city
-    """
-    report = grouper.import_dip_table(file, output, columns, overwrite=overwrite)
-    print_facts(report.to_dict(), as_json)
-    return 0
-
-
 _cli_money.register(cli)
+_cli_tables.register(cli)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ if __name__ != "grouper.tables":  # a bare `import tables` would shadow PyTables
     raise ImportError("this folder is the package grouper.tables; use `import grouper.tables`")
 
 from grouper.tables._check import check, describe, list_shipped
-from grouper.tables._check_dip import Finding
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._dip import profile_ids
 from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._findings import Finding
 from grouper.tables._load import DrgScheme, Row, SchemeSettings
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._policy_schema import policy_schema

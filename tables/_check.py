@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from grouper.tables._check_dip import Finding, check_dip, describe_dip
+from grouper.tables._check_dip import check_dip, describe_dip
 from grouper.tables._check_policy import check_policy
 from grouper.tables._dip import PROFILES, profile_ids
 from grouper.tables._dip_scheme import DipScheme
 from grouper.tables._files import SHIPPED, read_toml
+from grouper.tables._findings import Finding
 from grouper.tables._load import FILE as SCHEME_FILE
 from grouper.tables._load import DrgScheme, Row
 from grouper.tables._policy import FILE as POLICY_FILE

@@ -5,20 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from grouper.tables._dip import REQUIRED, DipGroup
 from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._findings import Finding
 from grouper.tables._keys import diagnosis_keys, normal, spelled
-
-
-class Finding(NamedTuple):
-    """One finding: a stable code, where it is, what it is."""
-
-    code: str
-    place: str
-    message: str
-
 
 FOREIGN = re.compile(r"[/,;，、；／]")
 KEY_COLUMNS = ("principal", "main", "related", "any_procedures", "other_diagnoses", "any_diagnoses")

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import combinations, product
 from typing import TypeAlias
 
-from grouper.tables._check_dip import Finding
+from grouper.tables._findings import Finding
 from grouper.tables._formula import FormulaError, parse_formula, pieces
 from grouper.tables._policy import Policy
 from grouper.tables._policy_check import PERIODS, layers, tiers, values

@@ -1,0 +1,97 @@
+"""Scheme folders as they are written: TOML, CSV, the report of an import; whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grouper.errors import CaseFileError
+
+
+@dataclass
+class ImportReport:
+    """What an import read: the file, counts beside the published ones, and what was odd."""
+
+    name: str
+    size: int
+    sha256: str
+    counts: dict[str, int] = field(default_factory=dict)
+    published: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
+    cleaned_cells: int = 0
+    ignored_columns: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every count is the published one."""
+        return self.counts == self.published
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {**asdict(self), "agrees": self.agrees}
+
+
+def csv_of(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """Lay rows out as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([row.get(c, "") for c in columns] for row in rows)
+    return text.getvalue()
+
+
+def toml_of(data: Mapping[str, Any]) -> str:
+    """Lay settings out as TOML: plain values, lists, then sections."""
+    plain, sections = [], []
+    for name, value in data.items():
+        if isinstance(value, dict):
+            pairs = (f"{json.dumps(k, ensure_ascii=False)} = {_value(v)}" for k, v in value.items())
+            sections.append("\n".join([f"[{name}]", *pairs]))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            sections += ["\n".join([f"[[{name}]]", *_lines(item)]) for item in value]
+        elif value is not None:
+            plain.append(f"{name} = {_value(value)}")
+    return "\n\n".join(["\n".join(plain), *sections]) + "\n"
+
+
+def _lines(item: Mapping[str, Any]) -> list[str]:
+    return [f"{k} = {_value(v)}" for k, v in item.items() if v not in (None, "", [])]
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> None:
+    """Write a scheme folder, whole or not at all.
+
+    Raises
+    ------
+    CaseFileError : the folder holds something, and `overwrite` is not given or it is no scheme.
+    """
+    target = folder.resolve()
+    if target.is_file():
+        raise CaseFileError("is a file; name a new folder", file=target.name)
+    held = {p.name for p in target.iterdir()} if target.exists() else set()
+    if held and not (overwrite and "scheme.toml" in held and held <= {*files, "profile.toml"}):
+        message = "holds files: --overwrite replaces an earlier import; or name a new folder"
+        raise CaseFileError(message, file=target.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        for name, text in files.items():
+            (work / name).write_text(text, "utf-8")
+        work.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
