@@ -21,7 +21,8 @@ _HOME = {
     "DipOptions": "_calibration_options",
     "DipScheme": "tables",
     "DrgScheme": "tables",
-    "GroupedBatch": "_grouping",
+    "Editions": "tables",
+    "GroupedBatch": "_grouped",
     "GrouperError": "errors",
     "ImportReport": "_scheme_files",
     "Policy": "tables",
@@ -44,12 +45,14 @@ _HOME = {
     "content_hash": "io",
     "encode": "_cases",
     "explain": "_explain_dip",
+    "for_date": "tables",
     "group": "_grouping",
     "group_encoded": "_grouping",
     "import_dip3": "_import_dip",
     "import_dip_table": "_import_dip",
     "load_catalogue": "tables",
     "load_drg": "tables",
+    "load_editions": "tables",
     "load_map": "io",
     "load_policy": "tables",
     "load_scheme": "tables",
@@ -81,6 +84,7 @@ __all__ = [
     "DipOptions",
     "DipScheme",
     "DrgScheme",
+    "Editions",
     "GroupedBatch",
     "GrouperError",
     "ImportReport",
@@ -105,12 +109,14 @@ __all__ = [
     "content_hash",
     "encode",
     "explain",
+    "for_date",
     "group",
     "group_encoded",
     "import_dip3",
     "import_dip_table",
     "load_catalogue",
     "load_drg",
+    "load_editions",
     "load_map",
     "load_policy",
     "load_scheme",
@@ -153,7 +159,8 @@ if TYPE_CHECKING:
     from grouper._cases import CaseBatch, encode
     from grouper._explain import Trace
     from grouper._explain_dip import explain
-    from grouper._grouping import GroupedBatch, group, group_encoded
+    from grouper._grouped import GroupedBatch
+    from grouper._grouping import group, group_encoded
     from grouper._import_dip import import_dip3, import_dip_table
     from grouper._publishing import publish_run
     from grouper._reconcile import Reconciliation, reconcile
@@ -186,14 +193,17 @@ if TYPE_CHECKING:
     from grouper.tables import (
         DipScheme,
         DrgScheme,
+        Editions,
         Policy,
         Reason,
         Scheme,
         Severity,
         Status,
         Warn,
+        for_date,
         load_catalogue,
         load_drg,
+        load_editions,
         load_policy,
         load_scheme,
         policy_ids,

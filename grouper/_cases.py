@@ -22,7 +22,7 @@ from grouper import _chunks
 from grouper._arrow import Array, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
-from grouper.tables import DrgScheme, Reason, Scheme
+from grouper.tables import CodeList, DrgScheme, Reason, Scheme
 from grouper.tables._dip_scheme import OpenVocabulary
 from grouper.tables._load import CODINGS
 from grouper.tables._types import (
@@ -76,7 +76,13 @@ class CaseBatch:
 
 
 def encode(
-    cases: pa.Table, scheme: Scheme, *, codes: str = "insurer", threads: int | None = None
+    cases: pa.Table,
+    scheme: Scheme,
+    *,
+    codes: str = "insurer",
+    threads: int | None = None,
+    twice: NDArray[np.bool_] | None = None,
+    refused: Reason = Reason.NONE,
 ) -> CaseBatch:
     """Encode a table of cases for a scheme (编码).
 
@@ -85,6 +91,8 @@ def encode(
     cases : the columns of `REQUIRED`, others as they are at hand; code lists are list<string> or
         list<dictionary>, principal first.
     codes : "insurer" (医保版, as is) or "clinical" (国临版, each mapped once).
+    twice : for a share of a batch, which case_ids the whole batch repeats.
+    refused : why every row that nothing else refuses is rejected.
 
     Raises
     ------
@@ -93,7 +101,7 @@ def encode(
     if codes not in CODINGS:
         raise CaseSchemaError([f"codes = {codes!r} is none of {', '.join(CODINGS)}"])
     of_dx, of_px = (scheme.vocabulary(side, codes) for side in (DIAGNOSES, PROCEDURES))
-    return encode_with(cases, scheme, of_dx, of_px, threads=threads)
+    return encode_with(cases, scheme, of_dx, of_px, threads=threads, twice=twice, refused=refused)
 
 
 def encode_with(
@@ -103,13 +111,20 @@ def encode_with(
     of_px: Vocabulary | OpenVocabulary,
     *,
     threads: int | None = None,
+    twice: NDArray[np.bool_] | None = None,
+    refused: Reason = Reason.NONE,
 ) -> CaseBatch:
     """Encode with vocabularies at hand: the ids of an open one last over batches; see `encode`."""
-    _check_schema(cases.schema)
+    check_schema(cases.schema)
     counts: Counter[str] = Counter()
     n = len(cases)
-    dx_off, dx = _encode_lists(cases["diagnoses"], of_dx, "diagnoses", counts, threads)
-    px_off, px = _encode_lists(cases["procedures"], of_px, "procedures", counts, threads)
+    listed = scheme.code_list
+    dx_off, dx = _encode_lists(
+        cases["diagnoses"], _Reader(of_dx, "diagnoses", listed, counts, threads)
+    )
+    px_off, px = _encode_lists(
+        cases["procedures"], _Reader(of_px, "procedures", listed, counts, threads)
+    )
     warn = np.zeros(n, np.uint32)
     if isinstance(scheme, DrgScheme):
         px_off, px = _grey_procedures(scheme, px_off, px, warn)
@@ -118,7 +133,9 @@ def encode_with(
     for off, ids, first in ((dx_off, dx, 1), (px_off, px, 0)):
         _chunks.run(partial(kernels.blank_repeats, off, ids, first), n, threads)
     facts = _facts(cases, scheme)
-    reject = _reject(cases, facts)
+    reject = _reject(cases, facts, twice)
+    if refused:
+        reject[reject == 0] = refused
     arrays = CaseArrays(dx_off, dx, px_off, px, facts, reject)
     classes = None
     if isinstance(of_dx, OpenVocabulary) and isinstance(of_px, OpenVocabulary):
@@ -127,7 +144,8 @@ def encode_with(
 
 
 @lru_cache(maxsize=64)
-def _check_schema(schema: pa.Schema) -> None:
+def check_schema(schema: pa.Schema) -> None:
+    """Refuse a table that lacks columns or has them of another kind; see `encode`."""
     faults = [f"required column {c!r} is missing" for c in REQUIRED if c not in schema.names]
     for name in sorted({x for x in schema.names if schema.names.count(x) > 1}):
         faults.append(f"column {name!r} stands twice")
@@ -201,7 +219,7 @@ def numbers(column: pa.ChunkedArray) -> I32:
     return found
 
 
-def _reject(cases: pa.Table, facts: I32) -> U8:
+def _reject(cases: pa.Table, facts: I32, twice: NDArray[np.bool_] | None) -> U8:
     """Return the first reason that refuses each row, but for those that the codes decide."""
     reject = np.zeros(len(cases), np.uint8)
 
@@ -211,7 +229,7 @@ def _reject(cases: pa.Table, facts: I32) -> U8:
     sex, age = facts[:, Fact.SEX], facts[:, Fact.AGE]
     ids = text_array(cases["case_id"])
     blank = pc.equal(pc.fill_null(ids, ""), "").to_numpy(zero_copy_only=False)
-    mark(repeated(ids) & ~blank, Reason.DUPLICATE_CASE_ID)
+    mark((repeated(ids) if twice is None else twice) & ~blank, Reason.DUPLICATE_CASE_ID)
     mark(blank, Reason.INPUT_UNREADABLE)
     if FAULT in cases.schema.names:
         mark(pc.is_valid(cases[FAULT]).to_numpy(), Reason.INPUT_UNREADABLE)
@@ -239,6 +257,20 @@ def _days(column: pa.ChunkedArray) -> I32:
 
 
 @dataclass(frozen=True)
+class _Reader:
+    """What reads the codes of one column: its vocabulary, and where it counts what it met."""
+
+    vocabulary: Vocabulary | OpenVocabulary
+    name: str
+    listed: CodeList | None
+    counts: Counter[str]
+    threads: int | None
+
+    def count(self, what: str, n: int) -> None:
+        self.counts[f"{self.name}: {what}"] += n
+
+
+@dataclass(frozen=True)
 class _Piece:
     """The strings of one chunk of a list column and where their ids go."""
 
@@ -247,13 +279,7 @@ class _Piece:
     n: int
 
 
-def _encode_lists(
-    column: pa.ChunkedArray,
-    vocabulary: Vocabulary | OpenVocabulary,
-    name: str,
-    counts: Counter[str],
-    threads: int | None,
-) -> tuple[I32, I32]:
+def _encode_lists(column: pa.ChunkedArray, reader: _Reader) -> tuple[I32, I32]:
     """Return CSR offsets [n + 1] and ids of a column of code lists."""
     lengths, pieces, total = [np.zeros(1, np.int64)], [], 0
     for chunk in column.chunks:
@@ -262,13 +288,13 @@ def _encode_lists(
         pieces.append(_Piece(values, total, len(values)))
         total += len(values)
     if total >= 2**31:
-        raise CaseSchemaError([f"column {name!r} holds 2^31 codes or more; group it in batches"])
+        message = f"column {reader.name!r} holds 2^31 codes or more; group it in batches"
+        raise CaseSchemaError([message])
     offsets = np.concatenate(lengths).astype(np.int32)
     ids = np.empty(total, np.int32)
     for piece in pieces:
-        out = ids[piece.at : piece.at + piece.n]
-        _encode_values(piece.values, vocabulary, out, name, counts, threads)
-    counts[f"{name}: unknown"] += int((ids == UNKNOWN_CODE).sum())
+        _encode_values(piece.values, reader, ids[piece.at : piece.at + piece.n])
+    reader.count("unknown", int((ids == UNKNOWN_CODE).sum()))
     return offsets, ids
 
 
@@ -284,63 +310,83 @@ def _list_parts(chunk: Array) -> tuple[NDArray[np.int64], Array]:
     return np.cumsum(lengths, dtype=np.int64), chunk.flatten()
 
 
-def _encode_values(
-    values: Array,
-    vocabulary: Vocabulary | OpenVocabulary,
-    out: I32,
-    name: str,
-    counts: Counter[str],
-    threads: int | None,
-) -> None:
+def _encode_values(values: Array, reader: _Reader, out: I32) -> None:
     if pa.types.is_dictionary(values.type):
         distinct = text_array(values.dictionary)
         ids = np.empty(len(distinct), np.int32)
         used = np.bincount(pc.drop_null(values.indices).to_numpy(), minlength=len(distinct))
-        _encode_strings(distinct, vocabulary, ids, name, counts, threads, used)
+        _encode_strings(distinct, reader, ids, used)
         indices = np.ascontiguousarray(pc.fill_null(values.indices.cast(pa.int32()), -1))
         _chunks.run(
-            lambda a, b: kernels.gather(_writable(indices), ids, out, a, b), len(out), threads
+            lambda a, b: kernels.gather(_writable(indices), ids, out, a, b),
+            len(out),
+            reader.threads,
         )
         return
-    _encode_strings(text_array(values), vocabulary, out, name, counts, threads, None)
+    _encode_strings(text_array(values), reader, out, None)
 
 
 def _encode_strings(
-    values: Array,
-    vocabulary: Vocabulary | OpenVocabulary,
-    out: I32,
-    name: str,
-    counts: Counter[str],
-    threads: int | None,
-    used: NDArray[np.int64] | None,
+    values: Array, reader: _Reader, out: I32, used: NDArray[np.int64] | None
 ) -> None:
     """Hash strings to ids; `used` = how often each occurs, None = once."""
     offsets, data, words, _, blank = _strings(values)
+    vocabulary = reader.vocabulary
     table, mask = vocabulary.table, vocabulary.mask
-    missed = mapped = 0
-    for m, k in _chunks.run(
+    found = _chunks.run(
         lambda a, b: kernels.encode_strings(offsets, data, words, table, mask, out, a, b),
         len(out),
-        threads,
-    ):
-        missed, mapped = missed + m, mapped + k
+        reader.threads,
+    )
+    missed, mapped = (sum(of) for of in zip(*found, strict=True)) if found else (0, 0)
     out[blank] = BLANK_CODE
-    if used is not None and mapped:
-        mapped = sum(
-            int(used[k]) for k, text in enumerate(values.to_pylist()) if text in vocabulary.mapped
-        )
+    if mapped:
+        _count_mapped(values, reader, mapped, used)
     if missed:
         where = np.flatnonzero(out == UNKNOWN_CODE)
-        texts = values.take(pa.array(where)).dictionary_encode()
-        resolved = [vocabulary.resolve(text) for text in texts.dictionary.to_pylist()]
-        index = texts.indices.to_numpy()
         times = used[where] if used is not None else np.ones(len(where), np.int64)
-        ids, by_map, normalised = (np.array(c) for c in zip(*resolved, strict=True))
-        blanks = np.array([not t.strip() for t in texts.dictionary.to_pylist()])
-        out[where] = np.where(blanks, BLANK_CODE, ids)[index]
-        mapped += int(times[by_map[index]].sum())
-        counts[f"{name}: normalised"] += int(times[normalised[index]].sum())
-    counts[f"{name}: mapped"] += mapped
+        out[where] = _resolve(values.take(pa.array(where)), reader, times)
+
+
+def _count_mapped(
+    values: Array, reader: _Reader, mapped: int, used: NDArray[np.int64] | None
+) -> None:
+    """Count the codes replaced by the clinical map, and those that have a meaning of their own."""
+    keys = reader.vocabulary.mapped
+    if used is not None:
+        mapped = sum(int(used[k]) for k, text in enumerate(values.to_pylist()) if text in keys)
+    reader.count("mapped", mapped)
+    twofold = ambiguous_codes(reader.listed, reader.name) if reader.listed else []
+    is_twofold = pc.is_in(values, value_set=pa.array(twofold, values.type))
+    times = is_twofold.to_numpy(zero_copy_only=False)
+    reader.count("mapped, ambiguous", int((times if used is None else used[times]).sum()))
+
+
+@lru_cache(maxsize=8)
+def ambiguous_codes(listed: CodeList, name: str) -> list[str]:
+    """Name the clinical codes that are mapped and are also insurer's codes of another meaning."""
+    if name == "diagnoses":
+        return sorted(listed.diagnosis_map.keys() & listed.diagnoses.keys())
+    return sorted(listed.procedure_map.keys() & listed.procedures.keys())
+
+
+def _resolve(values: Array, reader: _Reader, times: NDArray[np.int64]) -> I32:
+    """Return the ids of strings that the table does not hold, each distinct text resolved once."""
+    texts = values.dictionary_encode()
+    distinct, index = texts.dictionary.to_pylist(), texts.indices.to_numpy()
+    resolved = [reader.vocabulary.resolve(text) for text in distinct]
+    ids, by_map, normalised = (np.array(c) for c in zip(*resolved, strict=True))
+    ids = np.where([not t.strip() for t in distinct], BLANK_CODE, ids).astype(np.int32)
+    reader.count("mapped", int(times[by_map[index]].sum()))
+    reader.count("normalised", int(times[normalised[index]].sum()))
+    if reader.listed is not None and not reader.vocabulary.mapped and UNKNOWN_CODE in ids:
+        of = reader.listed
+        keys = of.diagnosis_map if reader.name == "diagnoses" else of.procedure_map
+        foreign = np.array(
+            [i == UNKNOWN_CODE and t in keys for i, t in zip(ids, distinct, strict=True)]
+        )
+        reader.count("unknown, but of the clinical edition", int(times[foreign[index]].sum()))
+    return np.asarray(ids[index], np.int32)
 
 
 def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:

@@ -16,7 +16,7 @@ import grouper
 from grouper import _runs
 from grouper._cli_parts import (
     CASES,
-    CODES,
+    CODES_BY_CASE,
     COLUMNS,
     HOSPITALS,
     JSON,
@@ -26,7 +26,7 @@ from grouper._cli_parts import (
     PERIOD,
     POLICY,
     PRIOR,
-    SCHEME,
+    SCHEMES,
     STRICT,
     THREADS,
     language,
@@ -98,7 +98,7 @@ def settle(
 
 @click.command("run")
 @CASES
-@SCHEME
+@SCHEMES
 @POLICY
 @HOSPITALS
 @LEDGER
@@ -110,13 +110,13 @@ def settle(
 @FINANCE
 @OVERWRITE
 @COLUMNS
-@CODES
+@CODES_BY_CASE
 @STRICT
 @THREADS
 @JSON
 def run_cases(
     cases: str,
-    scheme: str,
+    schemes: tuple[str, ...],
     policy: str,
     hospitals: str | None,
     ledger: str | None,
@@ -137,7 +137,9 @@ def run_cases(
 
     \b
     grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
+    grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
+    scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
     facts |= _runs.pay(grouped, order, output, facts, step, overwrite=overwrite)

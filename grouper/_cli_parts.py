@@ -20,13 +20,28 @@ CASES = click.argument("cases", metavar="CASES")
 SCHEME = click.option(
     "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
 )
+SCHEMES = click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="ID|PATH",
+    help="Default: the editions that the policy adopts, each case by its own day.",
+)
 COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
+_EDITION = "Edition of the codes: insurer's 医保版, clinical 国临版 mapped once"
 CODES = click.option(
     "--codes",
     type=click.Choice(["insurer", "clinical"]),
     default="insurer",
     show_default=True,
-    help="Edition of the codes: insurer's 医保版, or clinical 国临版 mapped once.",
+    help=f"{_EDITION}.",
+)
+CODES_BY_CASE = click.option(
+    "--codes",
+    type=click.Choice(["insurer", "clinical", "case"]),
+    default="insurer",
+    show_default=True,
+    help=f"{_EDITION}, or each case as its column code_edition says.",
 )
 THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
 STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")

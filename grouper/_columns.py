@@ -73,6 +73,12 @@ COLUMNS: tuple[Column, ...] = (
         "主诊断个数",
         "maindiag_flag",
     ),
+    Column(
+        "code_edition",
+        "text",
+        "insurer 医保版 or clinical 国临版; read with --codes case",
+        "编码版本",
+    ),
     Column("settlement_date", "day", "decides month and year", "结算日期", "setl_time"),
     Column("med_type", "text", "", "医疗类别", "med_type"),
     Column("ipt_med_type", "text", "", "住院医疗类型", "ipt_med_type"),

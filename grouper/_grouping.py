@@ -1,35 +1,30 @@
-"""group: cases → groups. Validate, encode, kernel, wrap."""
+"""group: cases → groups. Validate, encode, kernel, wrap.
+
+A batch is split only where its cases differ in what groups them: in the edition that a policy adopts
+on their day, in the edition of their codes. Each share is grouped as a batch of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from functools import cached_property
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from grouper import _chunks
-from grouper._arrow import labels, text_array
-from grouper._cases import CaseBatch, encode
+from grouper._arrow import text_array
+from grouper._cases import CaseBatch, check_schema, encode, repeated
+from grouper._grouped import GroupedBatch, Part
 from grouper.errors import CaseSchemaError
 from grouper.kernels.dip import group_dip
 from grouper.kernels.drg import group_drg
-from grouper.tables import (
-    DipScheme,
-    DrgScheme,
-    Reason,
-    Scheme,
-    Severity,
-    Status,
-    Warn,
-    load_scheme,
-)
-from grouper.tables._dip import CLASSES
+from grouper.tables import DipScheme, DrgScheme, Editions, Reason, Scheme, load_scheme
+from grouper.tables._load import CODINGS
 from grouper.tables._types import (
     I32,
     I64,
@@ -41,179 +36,16 @@ from grouper.tables._types import (
     empty_groups,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-RESULT = pa.schema(
-    [
-        ("case_id", pa.string()),
-        ("status", pa.dictionary(pa.int8(), pa.string())),
-        ("mdc", pa.dictionary(pa.int32(), pa.string())),
-        ("adrg", pa.dictionary(pa.int32(), pa.string())),
-        ("group", pa.dictionary(pa.int32(), pa.string())),
-        ("group_name", pa.dictionary(pa.int32(), pa.string())),
-        ("severity", pa.dictionary(pa.int8(), pa.string())),
-        ("rule", pa.dictionary(pa.int32(), pa.string())),
-        ("decided_by", pa.dictionary(pa.int8(), pa.string())),
-        ("reason", pa.dictionary(pa.int8(), pa.string())),
-        ("warnings", pa.list_(pa.string())),
-        ("scheme", pa.dictionary(pa.int8(), pa.string())),
-        ("scheme_fingerprint", pa.dictionary(pa.int8(), pa.string())),
-        ("group_class", pa.dictionary(pa.int8(), pa.string())),
-        ("treatment", pa.dictionary(pa.int8(), pa.string())),
-        ("matched_terms", pa.int32()),
-        ("aux_type", pa.dictionary(pa.int32(), pa.string())),
-        ("aux_factor", pa.decimal128(12, 6)),
-        ("aux_mean_fen", pa.int64()),
-    ]
-)
-"""Columns of a grouping result, in their order; blank is null.
-
-mdc, adrg and severity are those of a DRG scheme; decided_by and what follows scheme_fingerprint those
-of a DIP catalogue.
-"""
-
 MOST_FEN = 10**13
 """Costs at or above this are taken as not known: they decide between no groups."""
 
-NOT_CARRIED = ("case_id", "diagnoses", "procedures", "tcm_diagnoses")
-"""Case columns that a result does not carry on to settlement."""
-
-
-@dataclass(frozen=True, eq=False)
-class GroupedBatch:
-    """Cases with their groups; rows stand in the order of the input.
-
-    `arrays` holds indices into `scheme.mdcs`, `.adrgs`, `.drgs` (DRG) or `scheme.groups` (DIP) and the
-    codes of `Status`, `Reason`, `Severity`, `Comparator`, `Warn`; `normalised` the normalisations of
-    reading and encoding.
-    """
-
-    table: pa.Table
-    scheme: Scheme
-    arrays: GroupArrays | DipGroupArrays
-    normalised: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.arrays.status)
-
-    @property
-    def drg(self) -> GroupArrays:
-        """The arrays of a DRG result."""
-        assert isinstance(self.arrays, GroupArrays), "grouped by a DIP catalogue"
-        return self.arrays
-
-    @property
-    def dip(self) -> DipGroupArrays:
-        """The arrays of a DIP result."""
-        assert isinstance(self.arrays, DipGroupArrays), "grouped by a DRG scheme"
-        return self.arrays
-
-    def counts(self) -> dict[str, int]:
-        """Count rows by status; the four add up to `len(self)`."""
-        found = np.bincount(self.arrays.status, minlength=len(Status))
-        return {s.name.lower(): int(found[s]) for s in Status}
-
-    def reasons(self) -> dict[str, int]:
-        """Count rows by reason, those that have one."""
-        found = np.bincount(self.arrays.reason, minlength=len(Reason))
-        return {r.name.lower(): int(found[r]) for r in Reason if r and found[r]}
-
-    def warnings(self) -> dict[str, int]:
-        """Count rows by warning."""
-        bits = self.arrays.warn
-        found = {w.name.lower(): int(((bits & np.uint32(w)) != 0).sum()) for w in Warn if w.name}
-        return {name: n for name, n in found.items() if n}
-
-    @cached_property
-    def _result(self) -> pa.Table:
-        a, s, n = self.arrays, self.scheme, len(self)
-        reasons = [x.name.lower() for x in Reason if x]
-        columns = {
-            "case_id": text_array(self.table["case_id"]),
-            "status": labels(a.status, [x.name.lower() for x in Status], pa.int8()),
-            "reason": labels(a.reason.astype(np.int8) - 1, reasons, pa.int8()),
-            "warnings": _warning_lists(a.warn),
-            "scheme": labels(np.zeros(n, np.int8), [s.id], pa.int8()),
-            "scheme_fingerprint": labels(np.zeros(n, np.int8), [s.fingerprint], pa.int8()),
-        }
-        if isinstance(s, DrgScheme):
-            columns |= _drg_columns(s, self.drg)
-        else:
-            columns |= _dip_columns(s, self.dip)
-        arrays = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in RESULT]
-        return pa.table(arrays, schema=RESULT)
-
-    def to_arrow(self, *, carry: bool = False) -> pa.Table:
-        """Return the result columns of `RESULT`.
-
-        Parameters
-        ----------
-        carry : append the other columns of the cases but the code lists, as `settle` needs them.
-        """
-        if not carry:
-            return self._result
-        taken = (*NOT_CARRIED, *RESULT.names)
-        table = self._result
-        for name in self.table.schema.names:
-            if name not in taken:
-                table = table.append_column(self.table.schema.field(name), self.table[name])
-        return table
-
-    def to_pandas(self, *, carry: bool = False) -> pd.DataFrame:
-        """Return `to_arrow` as a pandas data frame."""
-        frame: pd.DataFrame = self.to_arrow(carry=carry).to_pandas()
-        return frame
-
-
-def _drg_columns(s: DrgScheme, a: GroupArrays) -> dict[str, Any]:
-    adrg = [r.code.split("#")[0] for r in s.adrgs]
-    above = [s.adrgs[d.parent] for d in s.drgs]  # its own code tells the branch of a split ADRG
-    rows = zip(s.drgs, above, strict=True)
-    rules = [f"adrg.csv:{up.line} {up.code} > drg.csv:{d.line}" for d, up in rows]
-    return {
-        "mdc": labels(a.mdc, [r.code for r in s.mdcs]),
-        "adrg": labels(a.adrg, adrg),
-        "group": labels(a.drg, [r.code for r in s.drgs]),
-        "group_name": labels(
-            a.drg, [r.name or up.name for r, up in zip(s.drgs, above, strict=True)]
-        ),
-        "severity": labels(a.severity - 1, [x.name.lower() for x in Severity if x], pa.int8()),
-        "rule": labels(a.drg, rules),
-    }
-
-
-def _dip_columns(s: DipScheme, a: DipGroupArrays) -> dict[str, Any]:
-    rows, none = s.lowered.aux_rows, a.group < 0
-    of_type = [x.id for x in s.settings.auxiliary]
-    classes = [CLASSES.index(g.kind) for g in s.groups]
-    kinds = np.append(np.array(classes, np.int8), np.int8(-1))[a.group]
-    rejected = a.status == Status.REJECTED
-    treatments = np.where(rejected, np.int8(-1), a.treatment)
-    types = np.append(s.arrays.aux_type, np.int32(-1))[a.aux]
-    factors = [Decimal(int(f)).scaleb(-6) for f in s.arrays.aux_factor]
-    return {
-        "group": labels(a.group, [g.code for g in s.groups]),
-        "group_name": labels(a.group, [g.name for g in s.groups]),
-        "rule": labels(a.group, [f"groups.csv:{g.line}" for g in s.groups]),
-        "decided_by": labels(a.decided, [x.name.lower() for x in Comparator], pa.int8()),
-        "group_class": labels(kinds, CLASSES, pa.int8()),
-        "treatment": labels(treatments, [t.id for t in s.settings.treatment], pa.int8()),
-        "matched_terms": pa.array(a.terms, mask=none),
-        "aux_type": labels(types, of_type),
-        "aux_factor": _taken(factors, a.aux, RESULT.field("aux_factor").type),
-        "aux_mean_fen": _taken([mean for _, _, mean in rows], a.aux, pa.int64()),
-    }
-
-
-def _taken(values: Sequence[Any], index: I32, kind: Any) -> Any:
-    """Return values[index], null where the index is -1."""
-    return pa.array([*values, None], kind).take(pa.array(np.where(index < 0, len(values), index)))
+CODE_EDITIONS = {"insurer": 0, "医保版": 0, "clinical": 1, "国临版": 1}
+"""What the column code_edition may say, and the coding of `CODINGS` that it means."""
 
 
 def group(
     cases: Any,
-    scheme: Scheme | str | Path,
+    scheme: Scheme | Editions | str | Path,
     *,
     codes: str = "insurer",
     threads: int | None = None,
@@ -224,17 +56,39 @@ def group(
     ----------
     cases : a `pa.Table`, RecordBatch, RecordBatchReader or dataset in the schema of `read_cases`, a
         pandas data frame, one case as a dict, or a list of such dicts. The answer is the same.
-    scheme : a `Scheme`, the id of a shipped one, or a folder.
-    codes : "insurer" (医保版) or "clinical" (国临版, mapped once).
+    scheme : a `Scheme`, the id of a shipped one, or a folder; or the `Editions` of a policy: then each
+        case is grouped by the one in force on its day.
+    codes : "insurer" (医保版), "clinical" (国临版, mapped once), or "case": as each case's column
+        code_edition says.
     threads : default the cores this process may use; the answer does not depend on it.
 
     Raises
     ------
     CaseSchemaError : columns missing or of another kind. SchemeNotFound, TableError : no such scheme.
     """
-    scheme = scheme if isinstance(scheme, Scheme) else load_scheme(scheme)
-    batch = encode(as_table(cases), scheme, codes=codes, threads=threads)
-    return group_encoded(batch, threads=threads)
+    scheme = load_scheme(scheme) if isinstance(scheme, str | Path) else scheme
+    table = as_table(cases)
+    if isinstance(scheme, Scheme) and codes in CODINGS:
+        return group_encoded(encode(table, scheme, codes=codes, threads=threads), threads=threads)
+    check_schema(table.schema)
+    counts: Counter[str] = Counter()
+    twice = repeated(text_array(table["case_id"]))
+    parts = []
+    for share in _shares(table, scheme, codes, counts):
+        mine = table.take(pa.array(share.rows))
+        batch = encode(
+            mine,
+            share.scheme,
+            codes=share.codes,
+            threads=threads,
+            twice=twice[share.rows],
+            refused=share.refused,
+        )
+        counts.update(batch.counts)
+        (part,) = group_encoded(batch, threads=threads).parts
+        used = None if share.refused else part.scheme
+        parts.append(Part(used, part.arrays, share.rows))
+    return GroupedBatch(table, tuple(parts), dict(counts))
 
 
 def group_encoded(batch: CaseBatch, *, threads: int | None = None) -> GroupedBatch:
@@ -244,11 +98,93 @@ def group_encoded(batch: CaseBatch, *, threads: int | None = None) -> GroupedBat
         drg, rules = empty_groups(n), scheme.arrays
         drg.warn[:] = batch.warn
         _chunks.run(lambda a, b: group_drg(arrays, rules, drg, a, b), n, threads)
-        return GroupedBatch(batch.table, scheme, drg, batch.counts)
+        return _whole(batch, drg)
     dip, encoded = empty_dip_groups(n), dip_cases(batch)
     dip.warn[:] = batch.warn
     _chunks.run(lambda a, b: group_dip_range(encoded, scheme, dip, a, b), n, threads)
-    return GroupedBatch(batch.table, scheme, dip, batch.counts)
+    return _whole(batch, dip)
+
+
+def _whole(batch: CaseBatch, arrays: GroupArrays | DipGroupArrays) -> GroupedBatch:
+    return GroupedBatch(batch.table, (Part(batch.scheme, arrays),), batch.counts)
+
+
+# ------------------------------------------------------------------------------- what groups a case
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Rows that one scheme groups, read in one coding; `refused` if nothing can group them."""
+
+    scheme: Scheme
+    codes: str
+    rows: I64
+    refused: Reason = Reason.NONE
+
+
+def _shares(
+    table: pa.Table, scheme: Scheme | Editions, codes: str, counts: Counter[str]
+) -> Iterator[_Share]:
+    """Split a table by edition and coding; at least one share, in a fixed order."""
+    n = len(table)
+    schemes = [scheme] if isinstance(scheme, Scheme) else [e.scheme for e in scheme.editions]
+    of = _edition_of(table, scheme) if isinstance(scheme, Editions) else np.zeros(n, np.int32)
+    coding = _coding_of(table, codes, counts)
+    for refused, which in ((Reason.UNKNOWN_CODING, coding < 0), (Reason.NO_EDITION, of < 0)):
+        which &= (coding >= 0) | (refused == Reason.UNKNOWN_CODING)
+        if which.any():
+            yield _Share(schemes[0], CODINGS[0], np.flatnonzero(which), refused)
+    for k, edition in enumerate(schemes):
+        for c, name in enumerate(CODINGS):
+            rows = np.flatnonzero((of == k) & (coding == c))
+            if len(rows):
+                yield _Share(edition, name, rows)
+    if not n:
+        yield _Share(schemes[0], CODINGS[0], np.zeros(0, np.int64))
+
+
+def _edition_of(table: pa.Table, editions: Editions) -> I32:
+    """Return the edition of each case by its day, -1 = none is in force or the day is not known.
+
+    Raises
+    ------
+    CaseSchemaError : the column of the day is missing.
+    """
+    name = editions.column
+    if name not in table.schema.names:
+        message = f"column {name!r} is missing: policy {editions.policy} adopts editions by it"
+        raise CaseSchemaError([message])
+    days = table[name].cast(pa.date32(), safe=False).combine_chunks().dictionary_encode()
+    places = [-1 if d is None else editions.place(d) for d in days.dictionary.to_pylist()]
+    index = pc.fill_null(days.indices, len(places)).to_numpy()
+    return np.asarray(np.array([*places, -1], np.int32)[index])
+
+
+def _coding_of(table: pa.Table, codes: str, counts: Counter[str]) -> I32:
+    """Return the coding of each case as an index of `CODINGS`, -1 = not one of them.
+
+    Raises
+    ------
+    CaseSchemaError : `codes` is unknown, or "case" and the column code_edition is missing.
+    """
+    if codes in CODINGS:
+        return np.full(len(table), CODINGS.index(codes), np.int32)
+    if codes != "case":
+        raise CaseSchemaError([f"codes = {codes!r} is none of {', '.join(CODINGS)}, case"])
+    if "code_edition" not in table.schema.names:
+        raise CaseSchemaError(["codes = 'case' needs the column 'code_edition'"])
+    column = pc.fill_null(text_array(table["code_edition"]), "")
+    texts = column.dictionary_encode()
+    blank, places = [], []
+    for text in texts.dictionary.to_pylist():
+        blank.append(not text.strip())
+        places.append(0 if blank[-1] else CODE_EDITIONS.get(text.strip().casefold(), -1))
+    index = texts.indices.to_numpy()
+    counts["code_edition: blank, read as insurer"] += int(np.array([*blank, False])[index].sum())
+    return np.asarray(np.array([*places, -1], np.int32)[index])
+
+
+# -------------------------------------------------------------------------------------- DIP, tables
 
 
 def dip_cases(batch: CaseBatch) -> DipCases:
@@ -318,10 +254,3 @@ def _from_dicts(cases: Sequence[Mapping[str, Any]]) -> pa.Table:
     if faults:
         raise CaseSchemaError(faults)
     return pa.table(columns)
-
-
-def _warning_lists(warn: Any) -> pa.Array:
-    """Return each row's warnings as a list of names, in the order of their bits."""
-    distinct, inverse = np.unique(warn, return_inverse=True)
-    lists = [[w.name.lower() for w in Warn if w & int(bits) and w.name] for bits in distinct]
-    return pc.take(pa.array(lists, pa.list_(pa.string())), pa.array(inverse))

@@ -16,7 +16,7 @@ from grouper._arrow import text_array
 from grouper._bands import MOST_FEN
 from grouper._cases import numbers, repeated
 from grouper._distinct import distinct
-from grouper._grouping import GroupedBatch
+from grouper._grouped import GroupedBatch
 from grouper.errors import CaseSchemaError, SettlementError
 from grouper.tables._policy import Policy
 from grouper.tables._types import I32, I64

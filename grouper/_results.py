@@ -17,7 +17,7 @@ from grouper._claims import Claimed
 from grouper._clearing import TERMS, Cleared
 from grouper._closing import Closing
 from grouper._funds import CARVE_OUT
-from grouper._grouping import RESULT
+from grouper._grouped import RESULT
 from grouper._months import UNSETTLED, value_text
 from grouper.tables._types import I32, I64, Band
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +12,14 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from grouper._grouping import GroupedBatch, group
+from grouper._grouped import GroupedBatch
+from grouper._grouping import group
 from grouper._settlement import Settlement, settle
 from grouper._tables_in import read_hospitals, read_ledger
 from grouper._writing import MANIFEST, RUN_KEYS
-from grouper.errors import ConservationError
+from grouper.errors import ConservationError, PolicyError
 from grouper.io import content_hash, read_cases, write_run
-from grouper.tables import load_scheme
+from grouper.tables import Editions, Scheme, load_editions, load_policy, load_scheme
 
 Step: TypeAlias = Callable[[str, Callable[[], Any]], Any]
 
@@ -32,7 +34,7 @@ def quiet(_: str, work: Callable[[], Any]) -> Any:
 
 def group_files(
     cases: Any,
-    scheme: str,
+    scheme: str | Scheme | Editions,
     columns: str | None = None,
     codes: str = "insurer",
     threads: int | None = None,
@@ -44,7 +46,7 @@ def group_files(
     ------
     ConservationError : rows in and rows out differ; this is never written.
     """
-    loaded = load_scheme(scheme)
+    loaded = load_scheme(scheme) if isinstance(scheme, str) else scheme
     read = step("reading", lambda: read_cases(cases, columns=columns, threads=threads))
     grouped: GroupedBatch = step(
         "grouping", lambda: group(read.table, loaded, codes=codes, threads=threads)
@@ -55,7 +57,8 @@ def group_files(
     normalised = {k: v for k, v in {**read.counts, **grouped.normalised}.items() if v}
     return grouped, {
         "inputs": [f._asdict() for f in read.files],
-        "scheme": {"id": loaded.id, "fingerprint": loaded.fingerprint, "notes": loaded.notes},
+        "scheme": _about_scheme(loaded, grouped),
+        "codes": _about_codes(grouped, codes),
         "cases": len(grouped),
         "status": counts,
         "reasons": grouped.reasons(),
@@ -65,6 +68,52 @@ def group_files(
         "dropped_columns": list(read.dropped),
         "faulty_rows": list(read.faults),
     }
+
+
+def schemes_of(schemes: Sequence[str], policy: str | None) -> Scheme | Editions:
+    """Return what groups the cases: the one scheme named, or the editions that a policy adopts.
+
+    Raises
+    ------
+    PolicyError : no scheme is named and the policy adopts none, or several are and it adopts others.
+    """
+    adopted = load_policy(policy) if policy is not None else None
+    if adopted is not None:
+        ids = {a.id for a in adopted.settings.scheme}
+        if not schemes or len(ids) > 1:
+            return load_editions(adopted, schemes)
+    if len(schemes) == 1:
+        return load_scheme(schemes[0])
+    message = "name one, or a policy whose [[scheme]] table adopts several"
+    raise PolicyError(message, parameter="--scheme")
+
+
+def _about_scheme(scheme: Scheme | Editions, grouped: GroupedBatch) -> dict[str, Any]:
+    """Say which scheme grouped; of several editions, which one grouped how many."""
+    if isinstance(scheme, Scheme):
+        return {"id": scheme.id, "fingerprint": scheme.fingerprint, "notes": scheme.notes}
+    counts = Counter[str]()
+    for part in grouped.parts:
+        counts[part.scheme.fingerprint if part.scheme else ""] += len(part.arrays.status)
+    editions = [
+        {
+            "id": e.scheme.id,
+            "fingerprint": e.scheme.fingerprint,
+            "from": str(e.first),
+            "to": str(e.last) if e.last else None,
+            "cases": counts[e.scheme.fingerprint],
+        }
+        for e in scheme.editions
+    ]
+    ids = " | ".join(dict.fromkeys(e.scheme.id for e in scheme.editions))
+    return {"id": ids, "by": scheme.by, "editions": editions, "without_edition": counts[""]}
+
+
+def _about_codes(grouped: GroupedBatch, codes: str) -> dict[str, Any]:
+    """Name the coding of the cases and the lists of codes that they were read by."""
+    lists = {s.code_list.id: s.code_list for s in grouped.schemes if s.code_list is not None}
+    named = {i: listed.settings.edition or listed.settings.title for i, listed in lists.items()}
+    return {"given": codes, "lists": named}
 
 
 @dataclass(frozen=True)

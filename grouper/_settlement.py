@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,7 +25,7 @@ from grouper._claims import EPOCH, Decision, find_claims, find_pools
 from grouper._closing import Closing
 from grouper._distinct import distinct
 from grouper._funds import find_units, fund_parameter, last_day, pools_of
-from grouper._grouping import GroupedBatch
+from grouper._grouped import GroupedBatch
 from grouper._ledger import DECISIONS, Entry, in_order, place_pools, read_entries
 from grouper._ledger_rows import Rows, read_rows
 from grouper._months import lines_paid_before
@@ -33,6 +34,7 @@ from grouper._results import Settlement
 from grouper._settling import Known, Run, Span
 from grouper.errors import SettlementError
 from grouper.tables._policy import Policy, load_policy
+from grouper.tables._policy_model import Adoption
 
 __all__ = ["Settlement", "settle"]
 
@@ -193,13 +195,43 @@ def _check_prior(policy: Policy, prior: Prior, span: Span, counts: Counter[str])
 
 
 def _refuse_edition(rows: Rows, policy: Policy) -> None:
-    """Refuse groups of a scheme that the policy does not adopt, where it names any."""
-    adopted = [a.id for a in policy.settings.scheme]
-    if not adopted or "scheme" not in rows.table.schema.names:
+    """Refuse groups of a scheme that the policy does not adopt on the case's day.
+
+    Raises
+    ------
+    SettlementError : names the schemes, or the first case of another edition.
+    """
+    adopted = sorted(policy.settings.scheme, key=lambda a: a.from_)
+    names = rows.table.schema.names
+    if not adopted or "scheme" not in names:
         return
-    used = {str(s) for s in rows.table["scheme"].unique().to_pylist() if s is not None}
-    if foreign := sorted(used - set(adopted)):
+    ids = list(dict.fromkeys(a.id for a in adopted))
+    texts = rows.table["scheme"].cast(pa.string())
+    used = {s for s in texts.unique().to_pylist() if s is not None}
+    if foreign := sorted(used - set(ids)):
         raise SettlementError(
             f"the cases are grouped by {', '.join(foreign)}; policy {policy.id} adopts "
-            f"{', '.join(adopted)}: group by that, or name the scheme under [[scheme]]"
+            f"{', '.join(ids)}: group by that, or name the scheme under [[scheme]]"
         )
+    column = f"{adopted[0].by}_date"
+    if len(ids) == 1 or column not in names:
+        return
+    given = pc.fill_null(pc.index_in(texts, value_set=pa.array(ids)), -1).to_numpy()
+    days = rows.table[column].cast(pa.date32(), safe=False).combine_chunks().dictionary_encode()
+    wanted = [_adopted_on(day, adopted, ids) for day in days.dictionary.to_pylist()]
+    index = pc.fill_null(days.indices, len(wanted)).to_numpy()
+    due = np.array([*wanted, -1])[index]
+    wrong = np.flatnonzero((given >= 0) & (due >= 0) & (given != due))
+    if len(wrong):
+        k = int(wrong[0])
+        raise SettlementError(
+            f"{len(wrong)} cases are grouped by another edition than policy {policy.id} adopts by their "
+            f"{column}, as case {rows.table['case_id'][k].as_py()!r} by {ids[given[k]]} and not "
+            f"{ids[due[k]]}: group them with --policy, which chooses the edition by case"
+        )
+
+
+def _adopted_on(day: date | None, adopted: Sequence[Adoption], ids: Sequence[str]) -> int:
+    """Return the index in `ids` of the scheme in force on a day, -1 = none."""
+    covering = [a.id for a in adopted if day is not None and a.covers(day)]
+    return ids.index(covering[-1]) if covering else -1

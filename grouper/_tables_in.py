@@ -17,7 +17,7 @@ import pyarrow.feather as pf
 import pyarrow.parquet as pq
 
 from grouper._columns import BY_NAME
-from grouper._grouping import RESULT
+from grouper._grouped import RESULT
 from grouper.errors import CaseFileError, CaseSchemaError
 
 HOSPITALS = {

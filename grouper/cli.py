@@ -20,11 +20,13 @@ from grouper import _cli_money, _cli_tables, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
+    CODES_BY_CASE,
     COLUMNS,
     JSON,
     LANG,
     OVERWRITE,
     SCHEME,
+    SCHEMES,
     SHOWN,
     STRICT,
     THREADS,
@@ -74,18 +76,20 @@ def cli() -> None:
 
 @cli.command()
 @CASES
-@SCHEME
+@SCHEMES
+@click.option("--policy", metavar="ID|PATH", help="Group by the editions that it adopts.")
 @click.option(
     "-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only."
 )
 @COLUMNS
-@CODES
+@CODES_BY_CASE
 @STRICT
 @THREADS
 @JSON
 def group(
     cases: str,
-    scheme: str,
+    schemes: tuple[str, ...],
+    policy: str | None,
     output: str | None,
     columns: str | None,
     codes: str,
@@ -100,6 +104,7 @@ def group(
     """
     if output:
         refuse_input(cases, output)
+    scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     if output:
         grouper.write_table(grouped.to_arrow(carry=True), output)

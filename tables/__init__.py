@@ -7,6 +7,7 @@ from grouper.tables._check import check, describe, list_shipped
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._dip import profile_ids
 from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._editions import Edition, Editions, for_date, load_editions
 from grouper.tables._findings import Finding
 from grouper.tables._load import DrgScheme, Row, SchemeSettings
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
@@ -19,6 +20,8 @@ __all__ = [
     "CodeList",
     "DipScheme",
     "DrgScheme",
+    "Edition",
+    "Editions",
     "Finding",
     "Policy",
     "PolicySettings",
@@ -31,10 +34,12 @@ __all__ = [
     "Warn",
     "check",
     "describe",
+    "for_date",
     "list_shipped",
     "load_catalogue",
     "load_codes",
     "load_drg",
+    "load_editions",
     "load_policy",
     "load_scheme",
     "parse",

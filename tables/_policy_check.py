@@ -125,12 +125,30 @@ def _dates(s: PolicySettings) -> Iterator[Fault]:
     for at, d in dated:
         if d.to and d.to < d.from_:
             yield (*at, "to"), f"{d.to} is before from = {d.from_}"
-    begins: dict[date, str] = {}
-    for k, w in enumerate(s.weights):
-        if w.from_ in begins:
-            message = f"begins on {w.from_}, as {begins[w.from_]} does; which of them is meant?"
-            yield ("weights", k, "from"), message
-        begins[w.from_] = w.name
+    weights = [(w.from_, w.name) for w in s.weights]
+    for part, rows in (("weights", weights), ("scheme", [(a.from_, a.id) for a in s.scheme])):
+        begins: dict[date, str] = {}
+        for k, (day, name) in enumerate(rows):
+            if day in begins:
+                yield (
+                    (part, k, "from"),
+                    f"begins on {day}, as {begins[day]} does; which of them is meant?",
+                )
+            begins[day] = name
+
+
+def _editions(s: PolicySettings) -> Iterator[Fault]:
+    """Find editions that change on another day than the weights of their groups."""
+    for k, a in enumerate(s.scheme):
+        if a.by != s.scheme[0].by:
+            yield ("scheme", k, "by"), f"{a.by} here and {s.scheme[0].by} above; one day decides"
+        elif a.by != s.method.dated_by and len(s.scheme) > 1:
+            yield (
+                ("scheme", k, "by"),
+                f"editions change by {a.by} and values by {s.method.dated_by}: a case between the two "
+                "days has the groups of one edition and the weights of the other; set "
+                f'method.dated_by = "{a.by}"',
+            )
 
 
 def _method(s: PolicySettings) -> Iterator[Fault]:
@@ -482,6 +500,7 @@ def _sums(s: PolicySettings) -> Iterator[Fault]:
 
 _PARTS: tuple[Callable[[PolicySettings], Iterator[Fault]], ...] = (
     _dates,
+    _editions,
     _method,
     _needs,
     _pools,

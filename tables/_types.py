@@ -67,6 +67,8 @@ class Reason(IntEnum):
     REMAINDER = 14
     EXCLUDED_PRINCIPAL = 15
     NO_GROUP = 16
+    NO_EDITION = 17  # the policy adopts no scheme on the case's day, or the day is not known
+    UNKNOWN_CODING = 18  # code_edition is neither insurer nor clinical
 
 
 class Warn(IntFlag):

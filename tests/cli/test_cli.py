@@ -258,6 +258,39 @@ def test_a_policy_that_adopts_another_edition_refuses_the_groups(
     assert "adopts chs-drg-1.1" in err
 
 
+def test_a_policy_chooses_the_edition_of_each_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = tmp_path / "demo"
+    assert grouper_cli(capsys, "demo", "--cases", "500", "-o", str(demo))[0] == 0
+    policy = demo / "policy" / "policy.toml"
+    text = policy.read_text("utf-8")
+    assert text.count('by = "discharge"') == 1
+    text = text.replace('by = "discharge"', 'by = "settlement"')
+    later = (
+        '\n[[scheme]]\nid = "chs-drg-1.1-qy"\nby = "settlement"\nfrom = 2025-07-01\nsource = "x"\n'
+    )
+    policy.write_text(text + later, "utf-8")
+    cases, out = str(demo / "cases.parquet"), tmp_path / "grouped.parquet"
+    for words in (
+        ("group", cases, "--policy", str(policy.parent), "-o", str(out)),
+        ("run", cases, "--policy", str(policy.parent), "-o", str(tmp_path / "run")),
+    ):
+        code, text, err = grouper_cli(capsys, *words, "--json")
+        assert (code, err) == (0, "")
+        editions = json.loads(text)["scheme"]["editions"]
+        assert [e["id"] for e in editions] == ["chs-drg-1.1", "chs-drg-1.1-qy"]
+        assert sum(e["cases"] for e in editions) == 500
+        assert all(e["cases"] > 100 for e in editions)
+    rows = pq.read_table(out).select(["settlement_date", "scheme"]).to_pylist()
+    for row in rows:
+        second = row["settlement_date"].month >= 7
+        assert row["scheme"] == ("chs-drg-1.1-qy" if second else "chs-drg-1.1")
+    code, _, err = grouper_cli(capsys, "group", cases)
+    assert code == 2
+    assert "name one, or a policy" in err
+
+
 def test_row_groups_are_read_with_their_own_dictionaries(tmp_path: Path) -> None:
     table = pa.table(
         {

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from grouper import testing
 from grouper._columns import BY_NAME, COLUMNS
-from grouper._grouping import GroupedBatch, group
+from grouper._grouped import GroupedBatch
+from grouper._grouping import group
 from grouper.tables import Severity, load_drg
 from grouper.testing import Region, hostile_cases, make_region
 
