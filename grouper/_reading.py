@@ -58,6 +58,7 @@ class Source:
     counts: Mapping[str, int] = field(default_factory=dict)
     size: int = 0
     sha256: Callable[[], str] | None = None  # None: not a file
+    beside: tuple[Source, ...] = ()  # further files that are read with it
 
 
 class FileRead(NamedTuple):

@@ -14,7 +14,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from grouper import _cells, _chunks, _reading
 from grouper._columns import BY_NAME, COLUMNS, Column
 from grouper._hashing import content_hash
+from grouper._layouts import is_long, join_long, renamed
 from grouper._reading import FAULT, FileRead
 from grouper._writing import RunFolder, read_run, write_run, write_table
 from grouper.errors import CaseFileError, CaseSchemaError
@@ -176,11 +177,12 @@ def read_cases(
     parts: list[_Part] = []
     faults: list[str] = []
     with ThreadPoolExecutor(threads or _chunks.cores() + 1) as pool:
-        for place in places:
-            if is_path:
-                found = _reading.open_file(place, options, pool)
-            else:
-                found = _reading.open_table(place)
+        if is_path:
+            files = (_reading.open_file(place, options, pool) for place in places)
+            opened = _as_layouts(files, [p.name for p in places], given)
+        else:
+            opened = [_reading.open_table(source)]
+        for found in opened:
             plan = _plan(found.headers, given)
             faults += [f"{found.name}: {f}" if len(places) > 1 else f for f in plan.faults]
             if not faults:
@@ -188,6 +190,17 @@ def read_cases(
     if faults:
         raise CaseSchemaError(list(dict.fromkeys(faults)))
     return _join(parts)
+
+
+def _as_layouts(
+    files: Iterable[_reading.Source], names: Sequence[str], given: ColumnMap
+) -> Iterable[_reading.Source]:
+    """Read files in the layout that their names tell; with a column map they are as they are."""
+    if given.columns:
+        return files
+    if is_long(names):
+        return [join_long(list(files))]
+    return map(renamed, files)
 
 
 @dataclass
@@ -198,7 +211,7 @@ class _Part:
     counts: Counter[str]
     plan: _Plan
     faults: Sequence[str]
-    file: FileRead | None
+    files: Sequence[FileRead]
 
 
 def _join(parts: Sequence[_Part]) -> CaseTable:
@@ -217,7 +230,7 @@ def _join(parts: Sequence[_Part]) -> CaseTable:
         list(dict.fromkeys(h for p in parts for h in p.plan.ignored)),
         list(dict.fromkeys(h for p in parts for h in p.plan.dropped)),
         [fault for p in parts for fault in p.faults],
-        [p.file for p in parts if p.file],
+        [file for p in parts for file in p.files],
     )
 
 
@@ -428,10 +441,12 @@ def _read(
         noted = None if plan.fault_place is None else loaded[plan.fault_place]
         columns[FAULT] = _fault_column(noted, wrong, rows.n)
     counts["rows of a wrong width"] = len(rows.faults)
-    file = None
-    if source.sha256 is not None:
-        file = FileRead(source.name, source.size, source.sha256(), rows.n)
-    return _Part(pa.table(columns), counts, plan, rows.where, file)
+    files = [
+        FileRead(s.name, s.size, s.sha256(), rows.n if s is source else 0)
+        for s in (source, *source.beside)
+        if s.sha256 is not None
+    ]
+    return _Part(pa.table(columns), counts, plan, rows.where, files)
 
 
 def _read_one(
