@@ -50,6 +50,7 @@ _HOME = {
     "group_encoded": "_grouping",
     "import_dip3": "_import_dip",
     "import_dip_table": "_import_dip",
+    "import_drg3": "_import_drg3",
     "load_catalogue": "tables",
     "load_drg": "tables",
     "load_editions": "tables",
@@ -114,6 +115,7 @@ __all__ = [
     "group_encoded",
     "import_dip3",
     "import_dip_table",
+    "import_drg3",
     "load_catalogue",
     "load_drg",
     "load_editions",
@@ -162,6 +164,7 @@ if TYPE_CHECKING:
     from grouper._grouped import GroupedBatch
     from grouper._grouping import group, group_encoded
     from grouper._import_dip import import_dip3, import_dip_table
+    from grouper._import_drg3 import import_drg3
     from grouper._publishing import publish_run
     from grouper._reconcile import Reconciliation, reconcile
     from grouper._scheme_files import ImportReport

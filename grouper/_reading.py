@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from grouper import _chunks
 from grouper._cells import is_utf8
+from grouper._workbook_guard import CASES, check_workbook
 from grouper.errors import CaseFileError
 
 Chunks: TypeAlias = Any  # a pa.ChunkedArray: pyarrow ships no types
@@ -150,6 +151,8 @@ def open_file(path: Path, options: Options, pool: Executor) -> Source:
     if not ending:
         known = ", ".join(_OPENERS)
         raise CaseFileError(f"of no known kind; a case file ends in {known}", file=path.name)
+    if ending == ".xlsx" and path.is_file() and path.stat().st_size > CASES.size:
+        raise CaseFileError("too large for Excel; write it as .csv or .parquet", file=path.name)
     try:
         data = path.read_bytes()
     except OSError as e:
@@ -459,6 +462,7 @@ def _open_excel(data: bytes, name: str, options: Options) -> Opened:
         import python_calamine
     except ImportError:
         raise CaseFileError(f"reading Excel needs python-calamine: {EXCEL}", file=name) from None
+    check_workbook(data, name, CASES)
     try:
         book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         sheets = book.sheet_names

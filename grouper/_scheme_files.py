@@ -7,8 +7,9 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +68,45 @@ def _lines(item: Mapping[str, Any]) -> list[str]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
     return json.dumps(value, ensure_ascii=False)
 
 
-def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> None:
+def write_files(
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    overwrite: bool,
+    load: Callable[[Path], Any] | None = None,
+) -> None:
     """Write a scheme folder, whole or not at all.
+
+    Parameters
+    ----------
+    files : path inside the folder → text. load : what must take the folder before it appears.
 
     Raises
     ------
     CaseFileError : the folder holds something, and `overwrite` is not given or it is no scheme.
+    TableError : `load` refuses it.
     """
     target = folder.resolve()
     if target.is_file():
         raise CaseFileError("is a file; name a new folder", file=target.name)
     held = {p.name for p in target.iterdir()} if target.exists() else set()
-    if held and not (overwrite and "scheme.toml" in held and held <= {*files, "profile.toml"}):
+    mine = {name.partition("/")[0] for name in files}
+    if held and not (overwrite and "scheme.toml" in held and held <= {*mine, "profile.toml"}):
         message = "holds files: --overwrite replaces an earlier import; or name a new folder"
         raise CaseFileError(message, file=target.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
         for name, text in files.items():
+            (work / name).parent.mkdir(exist_ok=True)
             (work / name).write_text(text, "utf-8")
+        if load is not None:
+            load(work)
         work.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)

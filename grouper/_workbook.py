@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grouper._reading import EXCEL
+from grouper._workbook_guard import guarded_bytes
 from grouper.errors import CaseFileError, TableError
 from grouper.tables._rules import clean_text
 
@@ -37,19 +39,17 @@ def read_workbook(path: Path | str) -> Workbook:
 
     Raises
     ------
-    CaseFileError : no such file, no workbook, or the extra ``excel`` is not installed.
+    CaseFileError : no such file, no workbook, one that `check_workbook` refuses, or the extra
+        ``excel`` is not installed.
     """
     path = Path(path)
     try:
         import python_calamine as calamine
     except ImportError:
         raise CaseFileError(f"reading Excel needs: {EXCEL}", file=path.name) from None
+    data = guarded_bytes(path)
     try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise CaseFileError(f"cannot be read: {e.strerror}", file=str(path)) from None
-    try:
-        book = calamine.CalamineWorkbook.from_path(str(path))
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         raw = {
             name: book.get_sheet_by_name(name).to_python(skip_empty_area=False)
             for name in book.sheet_names
@@ -57,22 +57,34 @@ def read_workbook(path: Path | str) -> Workbook:
     except (calamine.CalamineError, OSError, ValueError) as e:
         raise CaseFileError(f"no whole Excel file: {str(e)[:120]}", file=path.name) from None
     found = Workbook(path.name, len(data), hashlib.sha256(data).hexdigest(), {})
-    found.sheets = {
-        clean_text(name): [[_text(c, found, name) for c in row] for row in rows]
-        for name, rows in raw.items()
-    }
+    texts, sheets = _Texts(), {}
+    for name, rows in raw.items():
+        sheets[clean_text(name)], found.cleaned[clean_text(name)] = texts.clean(rows)
+    found.sheets = sheets
     return found
 
 
-def _text(cell: object, book: Workbook, sheet: str) -> str:
-    """Return a cell as clean text; a whole number without its `.0`."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    given = "" if cell is None else str(cell)
-    text = clean_text(given)
-    if text != given:
-        book.cleaned[sheet] += 1
-    return text
+class _Texts(dict[object, str]):
+    """Cell → clean text, each distinct cell cleaned once; `odd` are those that were not clean."""
+
+    def __init__(self) -> None:
+        self.odd: set[object] = set()
+
+    def __missing__(self, cell: object) -> str:
+        if isinstance(cell, float) and cell.is_integer():
+            text = given = str(int(cell))  # a whole number without its `.0`
+        else:
+            given = cell if isinstance(cell, str) else "" if cell is None else str(cell)
+            text = clean_text(given)
+        if text != given:
+            self.odd.add(cell)
+        self[cell] = text
+        return text
+
+    def clean(self, rows: Sequence[Sequence[object]]) -> tuple[list[list[str]], int]:
+        """Return cells as clean text, and how many were not clean."""
+        texts = [[self[c] for c in row] for row in rows]
+        return texts, sum(c in self.odd for row in rows for c in row) if self.odd else 0
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,18 @@ class Column:
 
 
 def rows_of(
-    book: Workbook, sheet: str, columns: Sequence[Column], also: Sequence[str] = ()
+    book: Workbook,
+    sheet: str,
+    columns: Sequence[Column],
+    also: Sequence[str] = (),
+    ignored: list[str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (row number, cells by field) below the header, found by its text; blank rows left out.
 
     Parameters
     ----------
-    also : patterns of headers that may stand there and are not read.
+    also : patterns of headers that may stand there and are not read. ignored : takes the headers that
+        are not known; without it they are refused.
 
     Raises
     ------
@@ -114,7 +131,11 @@ def rows_of(
             raise TableError(message, file=book.place(sheet), row=at + 1)
         places[column.field] = free[0]
     for k, text in enumerate(header):
-        if text and k not in places.values() and not any(re.fullmatch(p, text) for p in also):
+        if not text or k in places.values() or any(re.fullmatch(p, text) for p in also):
+            continue
+        if ignored is not None:
+            ignored.append(text)
+        else:
             message = f"unknown column {text!r}; expected {', '.join(c.header for c in columns)}"
             raise TableError(message, file=book.place(sheet), row=at + 1)
     for number, row in enumerate(rows[at + 1 :], start=at + 2):

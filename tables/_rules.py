@@ -102,9 +102,11 @@ _TOKEN = re.compile(
 
 def clean_text(cell: str) -> str:
     """Return a cell's text without what spreadsheets leave in it (NBSP, full width, `_x000D_`)."""
-    text = unicodedata.normalize("NFKC", _CARRIAGE.sub(" ", cell))
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    return " ".join(text.split())
+    if not cell.isascii() or "_x000" in cell:
+        cell = unicodedata.normalize("NFKC", _CARRIAGE.sub(" ", cell))
+        if not cell.isprintable():  # as format characters (Cf) are, and blanks but the space
+            cell = "".join(c for c in cell if unicodedata.category(c) != "Cf")
+    return " ".join(cell.split())
 
 
 def parse(text: str, *, file: str = "rule", row: int = 0) -> Rule:

@@ -1,0 +1,129 @@
+"""What a workbook must not be before it is read: too large, locked, damaged, a program.
+
+Sizes are looked at before bytes are, bytes before sheets are: refusing takes little time and memory
+whatever the file holds. The surprise: a formula is refused for tables of rules, since what it showed
+when it was saved need not be what the publisher wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from grouper.errors import CaseFileError
+
+MIB = 1 << 20
+OLE = bytes.fromhex("D0CF11E0A1B11AE1")
+"""First bytes of a compound file: an old .xls, or a locked .xlsx."""
+
+_CHUNK = 1 << 20
+_OVERLAP = 256
+_FORMULA = re.compile(rb"<(?:x:)?f[ >/]")
+_CELL = re.compile(rb'<(?:x:)?c [^>]*?r="([A-Z]+[0-9]+)"')
+
+
+class Limits(NamedTuple):
+    """The most bytes of a file and of what it unpacks to; whether formulas may stand in it."""
+
+    size: int
+    unpacked: int
+    formulas: bool
+
+
+TABLES = Limits(64 * MIB, 768 * MIB, formulas=False)
+CASES = Limits(512 * MIB, 4096 * MIB, formulas=True)
+
+
+def guarded_bytes(path: Path, limits: Limits = TABLES) -> bytes:
+    """Read a workbook's bytes, if it is one that may be opened.
+
+    Raises
+    ------
+    CaseFileError : it cannot be read, is too large, or `check_workbook` refuses it.
+    """
+    try:
+        size = path.stat().st_size
+        if size > limits.size:
+            message = f"{size / MIB:,.0f} MiB; a workbook here has at most {limits.size // MIB} MiB"
+            raise CaseFileError(f"{message}: keep the sheets that are needed", file=path.name)
+        data = path.read_bytes()
+    except OSError as e:
+        if isinstance(e, CaseFileError):
+            raise
+        raise CaseFileError(f"cannot be read: {e.strerror}", file=str(path)) from None
+    check_workbook(data, path.name, limits)
+    return data
+
+
+def check_workbook(data: bytes, name: str, limits: Limits) -> None:
+    """Refuse a workbook that is locked, damaged, unpacks to too much, or holds macros.
+
+    Raises
+    ------
+    CaseFileError : names the file and the cure.
+    """
+    if not data:
+        raise CaseFileError("the file is empty (0 bytes); export it again", file=name)
+    if data[:8] == OLE:
+        _check_compound(data, name)
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as book:
+            _check_parts(book, name, limits)
+            if not limits.formulas:
+                _check_formulas(book, name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as e:
+        message = (
+            f"no whole Excel file, truncated or damaged ({str(e)[:80]}); copy or export it again"
+        )
+        raise CaseFileError(message, file=name) from None
+
+
+def _check_compound(data: bytes, name: str) -> None:
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        raise CaseFileError("is locked by a password: save it without one", file=name)
+    if "_VBA_PROJECT".encode("utf-16-le") in data:
+        raise CaseFileError("holds macros: save it as .xlsx without them", file=name)
+
+
+def _check_parts(book: zipfile.ZipFile, name: str, limits: Limits) -> None:
+    parts = book.infolist()
+    if any(p.flag_bits & 1 for p in parts):
+        raise CaseFileError("is locked by a password: save it without one", file=name)
+    if any(p.filename.casefold().endswith("vbaproject.bin") for p in parts):
+        raise CaseFileError("holds macros: save it as .xlsx without them", file=name)
+    unpacked = sum(p.file_size for p in parts)
+    if unpacked > limits.unpacked:
+        message = (
+            f"unpacks to {unpacked / MIB:,.0f} MiB, at most {limits.unpacked // MIB} MiB are read"
+        )
+        raise CaseFileError(f"{message}: keep the sheets that are needed", file=name)
+    if "xl/workbook.xml" not in book.namelist() and "xl/workbook.bin" not in book.namelist():
+        raise CaseFileError("is a zip file and no workbook; save it as .xlsx", file=name)
+
+
+def _check_formulas(book: zipfile.ZipFile, name: str) -> None:
+    """Refuse the first formula of any sheet; sheets are unpacked piece by piece."""
+    for part in book.namelist():
+        if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", part):
+            continue
+        with book.open(part) as sheet:
+            before = b""
+            for piece in _pieces(sheet):
+                text = before + piece
+                if found := _FORMULA.search(text):
+                    cells = _CELL.findall(text, 0, found.start())
+                    at = f" in {cells[-1].decode()}" if cells else ""
+                    message = f"a formula{at} of {Path(part).stem}: copy all and paste as values"
+                    raise CaseFileError(message, file=name)
+                before = text[-_OVERLAP:]
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(_CHUNK):
+        yield piece
