@@ -11,6 +11,10 @@ import grouper
 from grouper._cli_parts import JSON, OVERWRITE, print_facts
 
 
+ID = click.option("--id", "id_", metavar="ID", help="Of the scheme; default: the folder's name.")
+TITLE = click.option("--title", metavar="TEXT", help="Of the scheme.")
+
+
 def register(cli: click.Group) -> None:
     """Add these commands to `cli`."""
     cli.add_command(tables)
@@ -87,6 +91,41 @@ def check_table(name: str, as_json: bool) -> int:
 @tables.group("import")
 def import_tables() -> None:
     """Turn a published workbook or a region's own table into a scheme folder."""
+
+
+@import_tables.command("drg3")
+@click.argument("file", metavar="FILE.xlsx")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
+@click.option(
+    "--amend",
+    metavar="NAME|FILE.csv",
+    help="Exclusion rows to add: chs-drg-3.0-printed-plan, or a file (exclusion, principal).",
+)
+@click.option("--options", metavar="FILE.toml", help="Keys of scheme.toml, such as code_list.")
+@ID
+@TITLE
+@OVERWRITE
+@JSON
+def import_drg3(
+    file: str,
+    output: str,
+    amend: str | None,
+    options: str | None,
+    id_: str | None,
+    title: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Import the national CHS-DRG 3.0 workbook; every count is shown beside the published one.
+
+    \b
+    grouper tables import drg3 分组方案配置信息.xlsx --amend chs-drg-3.0-printed-plan -o chs-drg-3.0
+    """
+    report = grouper.import_drg3(
+        file, output, amend=amend, options=options, id=id_, title=title, overwrite=overwrite
+    )
+    print_facts(report.to_dict(), as_json)
+    return 0
 
 
 @import_tables.command("dip3")
