@@ -38,20 +38,20 @@ SHEETS = {
 COLUMNS = {
     "mdc": [
         Column("code", r"MDC(编码|代码)?"),
-        Column("name", r"MDC名称"),
+        Column("name", r"MDC名称", is_name=True),
         Column("rule", r"MDC规则"),
         Column("sort", r".*排序"),
     ],
     "adrg": [
         Column("code", r"ADRG(编码|代码)?"),
-        Column("name", r"ADRG名称"),
+        Column("name", r"ADRG名称", is_name=True),
         Column("rule", r"ADRG规则"),
         Column("mdc", r"(所属)?MDC(编码|代码)"),
         Column("sort", r".*排序"),
     ],
     "drg": [
         Column("code", r"DRG(编码|代码)?"),
-        Column("name", r"DRG名称"),
+        Column("name", r"DRG名称", is_name=True),
         Column("rule", r"DRG规则"),
         Column("adrg", r"(所属)?ADRG(编码|代码)"),
         Column("mdc", r"(所属)?MDC(编码|代码)"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from grouper._reading import EXCEL
 from grouper._workbook_guard import guarded_bytes
 from grouper.errors import CaseFileError, TableError
-from grouper.tables._rules import clean_text
+from grouper.tables._rules import clean_name, clean_text
 
 HEADER_WITHIN = 12
 """Rows in which a header is looked for."""
@@ -28,6 +28,7 @@ class Workbook:
     sha256: str
     sheets: Mapping[str, Sequence[Sequence[str]]]
     cleaned: Counter[str] = field(default_factory=Counter)
+    given: Mapping[str, Sequence[Sequence[object]]] = field(default_factory=dict, repr=False)
 
     def place(self, sheet: str) -> str:
         """Name a sheet for a message."""
@@ -60,7 +61,7 @@ def read_workbook(path: Path | str) -> Workbook:
     texts, sheets = _Texts(), {}
     for name, rows in raw.items():
         sheets[clean_text(name)], found.cleaned[clean_text(name)] = texts.clean(rows)
-    found.sheets = sheets
+    found.sheets, found.given = sheets, {clean_text(n): rows for n, rows in raw.items()}
     return found
 
 
@@ -89,10 +90,14 @@ class _Texts(dict[object, str]):
 
 @dataclass(frozen=True)
 class Column:
-    """A column that a sheet must have: its field and a pattern for its header."""
+    """A column that a sheet must have: its field, a pattern for its header, whether it is a name.
+
+    A name keeps its full-width signs.
+    """
 
     field: str
     header: str
+    is_name: bool = False
 
 
 def rows_of(
@@ -138,9 +143,17 @@ def rows_of(
         else:
             message = f"unknown column {text!r}; expected {', '.join(c.header for c in columns)}"
             raise TableError(message, file=book.place(sheet), row=at + 1)
+    names = [(c.field, places[c.field]) for c in columns if c.is_name]
+    given = book.given.get(sheet, rows)
     for number, row in enumerate(rows[at + 1 :], start=at + 2):
         if any(row):
-            yield number, {f: row[k] if k < len(row) else "" for f, k in places.items()}
+            cells = {f: row[k] if k < len(row) else "" for f, k in places.items()}
+            for field_, k in names:
+                raw = given[number - 1][k] if k < len(row) else ""
+                if isinstance(raw, str) and raw != row[k]:
+                    cells[field_] = clean_name(raw)
+                    book.cleaned[sheet] -= cells[field_] == raw
+            yield number, cells
 
 
 def _header_row(rows: Sequence[Sequence[str]], wanted: Sequence[re.Pattern[str]]) -> int:

@@ -109,6 +109,12 @@ def clean_text(cell: str) -> str:
     return " ".join(cell.split())
 
 
+def clean_name(cell: str) -> str:
+    """Return a name without blanks at its ends and what is not seen; its full-width signs stay."""
+    text = "".join(c for c in _CARRIAGE.sub(" ", cell) if unicodedata.category(c) != "Cf")
+    return " ".join(text.split())
+
+
 def parse(text: str, *, file: str = "rule", row: int = 0) -> Rule:
     """Parse one rule (分组规则).
 

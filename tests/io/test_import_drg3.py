@@ -90,6 +90,17 @@ def test_dirty_cells_are_cleaned_and_counted(tmp_path: Path) -> None:
     assert "ADRG: 1 cells held blanks, full-width signs or line breaks" in report.findings
 
 
+def test_names_keep_their_full_width_signs(tmp_path: Path) -> None:
+    sheets = changed("DRG", 0, 1, "脑创伤开颅术，伴（严重）合并症")
+    sheets["DRG"][1][1] = "\u00a0脑创伤，开颅术\u200b_x000D_ "
+    folder, report = imported(tmp_path, sheets)
+    assert [d.name for d in load_drg(folder).drgs[:2]] == [
+        "脑创伤开颅术，伴（严重）合并症",
+        "脑创伤，开颅术",
+    ]
+    assert report.cleaned_cells == 1
+
+
 def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     sheets = with_row("集合", "DI_B00", "S06.900", "另一个名称", "1")
     sheets["排除表"].append(["EX_1", "J96.900", "x"])
