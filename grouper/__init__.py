@@ -42,6 +42,7 @@ _HOME = {
     "Warn": "tables",
     "budget_point_value": "_budget_value",
     "calibrate": "_calibration",
+    "check_cases": "_check_cases",
     "content_hash": "io",
     "encode": "_cases",
     "explain": "_explain_dip",
@@ -107,6 +108,7 @@ __all__ = [
     "__version__",
     "budget_point_value",
     "calibrate",
+    "check_cases",
     "content_hash",
     "encode",
     "explain",
@@ -159,6 +161,7 @@ if TYPE_CHECKING:
     from grouper._calibration_files import Calibration
     from grouper._calibration_options import DipOptions
     from grouper._cases import CaseBatch, encode
+    from grouper._check_cases import check_cases
     from grouper._explain import Trace
     from grouper._explain_dip import explain
     from grouper._grouped import GroupedBatch

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import click
 
 import grouper
-from grouper._cli_parts import JSON, OVERWRITE, print_facts
-
+from grouper._cli_parts import CODES, COLUMNS, JSON, OVERWRITE, print_facts
 
 ID = click.option("--id", "id_", metavar="ID", help="Of the scheme; default: the folder's name.")
 TITLE = click.option("--title", metavar="TEXT", help="Of the scheme.")
@@ -73,19 +73,36 @@ def policy_schema(output: str | None) -> int:
 
 @tables.command("check")
 @click.argument("name", metavar="ID|PATH")
+@click.option("--cases", metavar="CASES", help="Count the cases that each finding touches.")
+@COLUMNS
+@CODES
 @JSON
-def check_table(name: str, as_json: bool) -> int:
-    """Load a scheme or policy and list what is odd about it; exit 2 if it is refused."""
-    from grouper.tables import check
+def check_table(
+    name: str, cases: str | None, columns: str | None, codes: str, as_json: bool
+) -> int:
+    """List what is odd or wrong about a scheme or policy; exit 2 if it would be refused.
 
-    findings = check(name)
+    \b
+    grouper tables check my-scheme
+    grouper tables check my-scheme --cases cases.parquet
+    """
+    from grouper.tables import Finding, check
+
+    touched: list[tuple[Finding, int | None]] = [(f, None) for f in check(name)]
+    if cases is not None:
+        found = grouper.check_cases(name, cases, columns=columns, codes=codes)
+        touched = [(t.finding, t.cases) for t in found]
+    weights = Counter(f.severity for f, _ in touched)
     if as_json:
-        click.echo(json.dumps([f._asdict() for f in findings], ensure_ascii=False, indent=2))
-        return 0
-    for f in findings:
-        click.echo(f"{f.code} {f.place}: {f.message}")
-    click.echo(f"{name}: loads; {len(findings)} findings")
-    return 0
+        rows = [{**f._asdict(), "severity": f.severity, "cases": n} for f, n in touched]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+    else:
+        for f, n in touched:
+            counted = "" if n is None else f" [{n:,} cases]"
+            click.echo(f"{f.severity:7} {f.code} {f.place}: {f.message}{counted}")
+        said = ", ".join(f"{weights[s]} {s}s" for s in ("error", "warning", "note") if weights[s])
+        click.echo(f"{name}: {said or 'nothing found'}")
+    return 2 if weights["error"] else 0
 
 
 @tables.group("import")

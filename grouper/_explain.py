@@ -238,6 +238,12 @@ class Tracer:
 
     # -------------------------------------------------------------------------------- the rules
 
+    def meets(self, rule: Rule) -> bool:
+        """Tell whether the case, if it can be grouped at all, meets a rule."""
+        return not self._rejection() and self._holds(
+            rule, self._facts(self._usable_procedures()), []
+        )
+
     def trace(self) -> Trace:
         if reason := self._rejection():
             return self._result(Status.REJECTED, reason)

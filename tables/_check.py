@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from grouper.errors import TableError
 from grouper.tables._check_dip import check_dip, describe_dip
+from grouper.tables._check_drg import Concern, Noted, check_drg
 from grouper.tables._check_policy import check_policy
 from grouper.tables._dip import PROFILES, profile_ids
 from grouper.tables._dip_scheme import DipScheme
 from grouper.tables._files import SHIPPED, read_toml
 from grouper.tables._findings import Finding
 from grouper.tables._load import FILE as SCHEME_FILE
-from grouper.tables._load import DrgScheme, Row
 from grouper.tables._policy import FILE as POLICY_FILE
 from grouper.tables._policy import Policy, load_policy, policy_ids
-from grouper.tables._rules import (
-    NUMBER_VARIABLES,
-    TEXT_VARIABLES,
-    Compare,
-    Const,
-    Member,
-    atoms,
-    sets_of,
-)
-from grouper.tables._schemes import load_scheme, scheme_ids
+from grouper.tables._raw import read_raw
+from grouper.tables._schemes import load_scheme, scheme_folder, scheme_ids
 
-BASE_VARIABLES = frozenset(("NL", "XSRTL", "XSRTZ", "XB"))
+__all__ = ["Concern", "check", "check_noted", "describe", "is_policy", "list_shipped"]
 
 
 def list_shipped() -> dict[str, dict[str, str]]:
@@ -97,76 +89,32 @@ def _describe_policy(p: Policy) -> dict[str, Any]:
 
 
 def check(name: str | Path) -> list[Finding]:
-    """Load a scheme or policy and list its oddities.
+    """List what is odd or wrong about a scheme or policy.
+
+    A DRG scheme is read leniently: what the loader would refuse is a finding of severity error, and all
+    faults come at once.
 
     Raises
     ------
-    SchemeNotFound, TableError, PolicyError : it does not load at all.
+    SchemeNotFound : nothing of that name. TableError, PolicyError : the settings are refused, or a policy
+        or DIP catalogue does not load.
     """
+    return [finding for finding, _ in check_noted(name)]
+
+
+def check_noted(name: str | Path) -> list[Noted]:
+    """List the findings with what each concerns; see `check`."""
     if is_policy(name):
-        return list(check_policy(load_policy(name)))
-    scheme = load_scheme(name)
-    if isinstance(scheme, DipScheme):
-        return list(check_dip(scheme))
-    return [
-        f for part in (_shadowed, _outside_mdc, _sets, _variables, _codes) for f in part(scheme)
-    ]
-
-
-def _shadowed(s: DrgScheme) -> Iterator[Finding]:
-    """Find DRG and ADRG rows behind one that always holds."""
-    for table, rows in (("adrg.csv", s.adrgs), ("drg.csv", s.drgs)):
-        closed: dict[int, Row] = {}
-        for row in rows:
-            if row.parent in closed:
-                by = closed[row.parent]
-                message = f"{row.code} is never reached: {by.code} (line {by.line}) always holds"
-                yield Finding("L101", f"{table}:{row.line}", message)
-            elif row.rule == Const(True):
-                closed[row.parent] = row
-
-
-def _outside_mdc(s: DrgScheme) -> Iterator[Finding]:
-    """Find principal diagnoses of an ADRG that its MDC does not take."""
-    for row in s.adrgs:
-        mdc = s.mdcs[row.parent].rule
-        if not (isinstance(mdc, Member) and mdc.vars == ("ZYZD",) and not mdc.negated):
-            continue
-        taken = frozenset[str]().union(*(s.set_codes[n] for n in mdc.sets))
-        for a in atoms(row.rule):
-            if isinstance(a, Member) and a.vars == ("ZYZD",) and not a.negated:
-                lost = frozenset[str]().union(*(s.set_codes[n] for n in a.sets)) - taken
-                if lost:
-                    message = f"{row.code}: {len(lost)} diagnoses are not in its MDC's list"
-                    yield Finding("L102", f"adrg.csv:{row.line}", f"{message}, as {min(lost)}")
-
-
-def _sets(s: DrgScheme) -> Iterator[Finding]:
-    used = {name for row in (*s.mdcs, *s.adrgs, *s.drgs) for name in sets_of(row.rule)}
-    for name in sorted(s.sets.keys() - used):
-        yield Finding("L103", "sets.csv", f"set {name} is used by no rule")
-    for note in s.notes:
-        yield Finding("L104", "scheme.toml", note)
-
-
-def _variables(s: DrgScheme) -> Iterator[Finding]:
-    used = {
-        a.var
-        for row in (*s.mdcs, *s.adrgs, *s.drgs)
-        for a in atoms(row.rule)
-        if isinstance(a, Compare)
-    }
-    extra = (used & (NUMBER_VARIABLES.keys() | TEXT_VARIABLES.keys())) - BASE_VARIABLES
-    if extra != set(s.settings.extra_variables):
-        message = (
-            f"extra_variables says {s.settings.extra_variables}, the rules use {sorted(extra)}"
-        )
-        yield Finding("L105", "scheme.toml", message)
-
-
-def _codes(s: DrgScheme) -> Iterator[Finding]:
-    for code in sorted(s.mcc.keys() & s.cc.keys()):
-        yield Finding("L106", "cc.csv", f"{code} is MCC and CC; each has its own exclusion")
-    for d in s.drgs:
-        if d.code == s.adrgs[d.parent].code.split("#")[0] and s.row_status[d.parent] == 0:
-            yield Finding("L107", f"drg.csv:{d.line}", f"{d.code} is a bare ADRG as group")
+        return [(f, None) for f in check_policy(load_policy(name))]
+    folder = scheme_folder(name)
+    if read_toml(folder / SCHEME_FILE).get("kind", "drg") != "drg":
+        scheme = load_scheme(name)
+        assert isinstance(scheme, DipScheme)
+        return [(f, None) for f in check_dip(scheme)]
+    noted = check_drg(read_raw(folder))
+    if not any(f.severity == "error" for f, _ in noted):
+        try:
+            load_scheme(name)
+        except TableError as e:
+            noted.insert(0, (Finding("L100", e.file, str(e)), None))
+    return noted

@@ -122,7 +122,7 @@ class DrgScheme:
     @cached_property
     def row_status(self) -> tuple[Status, ...]:
         """Status of a case that lands in each ADRG row."""
-        return tuple(_status(a.code, self.settings) for a in self.adrgs)
+        return tuple(status_of(a.code, self.settings) for a in self.adrgs)
 
     def vocabulary(self, side: Side, codes: str = "insurer") -> Vocabulary:
         """Return the codes known on one side; `codes` = "insurer" (医保版) or "clinical" (国临版).
@@ -190,7 +190,7 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     TableError : a table is refused; says file and row.
     """
     settings = read_settings(folder / FILE, SchemeSettings)
-    base = _base(folder, settings)
+    base = base_folder(folder, settings)
     source = _Folder(folder, base)
     mdcs = _mdcs(source)
     adrgs = _children(source, "adrg", "mdc", mdcs)
@@ -219,7 +219,7 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     arrays = lower(
         [m.rule for m in mdcs],
         [
-            LoweredRow(a.parent, a.rule, _status(a.code, settings), drg_rules[k])
+            LoweredRow(a.parent, a.rule, status_of(a.code, settings), drg_rules[k])
             for k, a in enumerate(adrgs)
         ],
         CodeTables(
@@ -257,7 +257,8 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     )
 
 
-def _base(folder: Path, settings: SchemeSettings) -> Path | None:
+def base_folder(folder: Path, settings: SchemeSettings) -> Path | None:
+    """Find the folder that a scheme inherits, None if it inherits none."""
     if not settings.inherits:
         return None
     for base in (SHIPPED / settings.inherits, folder.parent / settings.inherits):
@@ -413,7 +414,8 @@ def _literals(rules: Iterable[Rule]) -> dict[str, int]:
     return found
 
 
-def _status(code: str, settings: SchemeSettings) -> Status:
+def status_of(code: str, settings: SchemeSettings) -> Status:
+    """Return the status of a case that lands in an ADRG."""
     code = code.split("#")[0]
     if fnmatch.fnmatchcase(code, settings.ambiguous_adrg):
         return Status.AMBIGUOUS

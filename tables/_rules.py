@@ -94,7 +94,7 @@ Atom: TypeAlias = Const | Member | Compare | Count
 Rule: TypeAlias = Atom | And | Or
 
 _CARRIAGE = re.compile(r"_x000[dD]_")
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"\s*(?:(?P<text>'[^']*'|\"[^\"]*\")|(?P<int>\d+(?!\w))|(?P<word>[^\W\d][\w.#]*)"
     r"|(?P<sign><=|>=|[=<>(){},∩])|(?P<bad>\S))"
 )
@@ -135,7 +135,7 @@ class _Parser:
     def __init__(self, text: str, file: str, row: int) -> None:
         self.file, self.row, self.depth = file, row, 0
         self.tokens: list[tuple[str, str, int]] = []
-        for m in _TOKEN.finditer(text):
+        for m in TOKEN.finditer(text):
             kind = m.lastgroup or "bad"
             self.tokens.append((kind, m.group(kind), m.start(kind) + 1))
         self.tokens.append(("end", "", len(text) + 1))

@@ -31,8 +31,14 @@ def load_scheme(name: str | Path) -> Scheme:
     """
     if str(name) in scheme_ids():
         return _load_shipped(str(name))
-    if (Path(name) / FILE).is_file():
-        return _load(Path(name))
+    return _load(scheme_folder(name))
+
+
+def scheme_folder(name: str | Path) -> Path:
+    """Find a scheme's folder; see `load_scheme`."""
+    for folder in (SHIPPED / str(name), Path(name)):
+        if (folder / FILE).is_file():
+            return folder
     if Path(name).is_dir():
         raise TableError(f"the folder {name} has no such file", file=FILE)
     raise SchemeNotFound(str(name), scheme_ids())

@@ -201,7 +201,8 @@ def test_l106_a_code_that_is_mcc_and_cc(tmp_path: Path) -> None:
 
 
 def test_l106_stays_away_from_a_repeat(tmp_path: Path) -> None:
-    assert found(tmp_path, cc=[("c1", "CC", "EX"), ("c1", "CC", "EX"), ("c2", "MCC", "")]) == []
+    findings = found(tmp_path, cc=[("c1", "CC", "EX"), ("c1", "CC", "EX"), ("c2", "MCC", "")])
+    assert [f.code for f in findings] == ["L122"]
 
 
 def test_l107_a_bare_adrg_as_group(tmp_path: Path) -> None:
@@ -231,8 +232,8 @@ def test_findings_of_the_shipped_schemes_and_policies() -> None:
     }
     linyi = Counter({"L201": 1})
     assert {k: v for k, v in found.items() if v} == {
-        "chs-drg-1.1": Counter({"L102": 17}),
-        "chs-drg-1.1-qy": Counter({"L102": 17}),
+        "chs-drg-1.1": Counter({"L102": 17, "L117": 2, "L118": 9}),
+        "chs-drg-1.1-qy": Counter({"L102": 17, "L117": 2, "L118": 9}),
         "example-point": linyi + Counter({"L217": 1}),  # a ratio for those who try the form
         "example-rate": linyi,
         "lanzhou-2023": Counter({"L201": 1, "L202": 1}),
@@ -248,17 +249,18 @@ def test_other_schemes_as_users_bring_them_have_their_known_findings() -> None:
         for name in ("beijing", "changzhou", "foshan", "zhejiang")
     }
     assert found == {
-        "beijing": {"L101": 4, "L107": 3},
-        "changzhou": {"L101": 33, "L102": 7, "L106": 1, "L107": 7},
-        "foshan": {"L101": 10, "L102": 16, "L104": 1},
-        "zhejiang": {"L101": 15, "L102": 103, "L104": 2},
+        "beijing": {"L101": 4, "L107": 3, "L118": 2, "L119": 2},
+        "changzhou": {"L101": 33, "L102": 7, "L106": 1, "L107": 7, "L118": 6, "L119": 3},
+        "foshan": {"L101": 10, "L102": 16, "L104": 1, "L118": 8, "L119": 4, "L125": 1},
+        "zhejiang": {"L101": 15, "L102": 103, "L104": 2, "L118": 20, "L119": 6},
     }
 
 
-def test_what_does_not_load_is_not_checked(tmp_path: Path) -> None:
+def test_what_is_not_there_or_has_no_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemeNotFound):
         check("nothing")
-    folder = tiny_scheme(tmp_path / "s", adrg=[("AA1", "ZYSS in PX")])
+    folder = tiny_scheme(tmp_path / "s")
+    (folder / "scheme.toml").write_text("id = 1\n", "utf-8")
     with pytest.raises(TableError):
         check(folder)
 
