@@ -32,6 +32,7 @@ _HOME = {
     "RuleError": "errors",
     "Scheme": "tables",
     "SchemeNotFound": "errors",
+    "SchemeDiff": "_diff",
     "Settlement": "_settlement",
     "SettlementError": "errors",
     "Severity": "tables",
@@ -44,6 +45,7 @@ _HOME = {
     "calibrate": "_calibration",
     "check_cases": "_check_cases",
     "content_hash": "io",
+    "diff_schemes": "_diff",
     "encode": "_cases",
     "explain": "_explain_dip",
     "for_date": "tables",
@@ -97,6 +99,7 @@ __all__ = [
     "RuleError",
     "Scheme",
     "SchemeNotFound",
+    "SchemeDiff",
     "Settlement",
     "SettlementError",
     "Severity",
@@ -110,6 +113,7 @@ __all__ = [
     "calibrate",
     "check_cases",
     "content_hash",
+    "diff_schemes",
     "encode",
     "explain",
     "for_date",
@@ -162,6 +166,7 @@ if TYPE_CHECKING:
     from grouper._calibration_options import DipOptions
     from grouper._cases import CaseBatch, encode
     from grouper._check_cases import check_cases
+    from grouper._diff import SchemeDiff, diff_schemes
     from grouper._explain import Trace
     from grouper._explain_dip import explain
     from grouper._grouped import GroupedBatch

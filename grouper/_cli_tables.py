@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import grouper
-from grouper._cli_parts import CODES, COLUMNS, JSON, OVERWRITE, print_facts
+from grouper._cli_parts import CODES, COLUMNS, JSON, LANG, OVERWRITE, language, print_facts
 
 ID = click.option("--id", "id_", metavar="ID", help="Of the scheme; default: the folder's name.")
 TITLE = click.option("--title", metavar="TEXT", help="Of the scheme.")
@@ -103,6 +103,55 @@ def check_table(
         said = ", ".join(f"{weights[s]} {s}s" for s in ("error", "warning", "note") if weights[s])
         click.echo(f"{name}: {said or 'nothing found'}")
     return 2 if weights["error"] else 0
+
+
+@tables.command("diff")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--cases", metavar="CASES", help="Group these by both: who moves where.")
+@click.option("--weights-a", metavar="POLICY|FILE.csv", help="Weights of A's groups.")
+@click.option("--weights-b", metavar="POLICY|FILE.csv", help="Weights of B's groups; default: A's.")
+@click.option("-o", "--output", metavar="DIR", help="Write every table there.")
+@COLUMNS
+@CODES
+@OVERWRITE
+@LANG
+@JSON
+def diff_tables(
+    a: str,
+    b: str,
+    cases: str | None,
+    weights_a: str | None,
+    weights_b: str | None,
+    output: str | None,
+    columns: str | None,
+    codes: str,
+    overwrite: bool,
+    lang: str | None,
+    as_json: bool,
+) -> int:
+    """Say what changed from scheme A to scheme B, by meaning; with cases, who moves where.
+
+    \b
+    grouper tables diff chs-drg-1.1 chs-drg-1.1-qy
+    grouper tables diff old new --cases cases.parquet --weights-a city-2025 --weights-b city-2026 -o diff
+    """
+    found = grouper.diff_schemes(
+        a,
+        b,
+        cases=cases,
+        weights_a=weights_a,
+        weights_b=weights_b or weights_a,
+        columns=columns,
+        codes=codes,
+    )
+    if output:
+        found.write(output, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, default=str))
+    else:
+        click.echo(found.to_text(lang or language()))
+    return 0
 
 
 @tables.group("import")

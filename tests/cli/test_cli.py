@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from shared import shared
+from shared import SHIPPED, shared
 
 import grouper
 from grouper import cli
@@ -111,12 +112,43 @@ def test_tables_list_show_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert list(listed["schemes"]) == grouper.scheme_ids()
     assert list(listed["policies"]) == grouper.policy_ids()
-    for name in ("chs-drg-1.1", "linyi-2022"):
+    for name, said in (("chs-drg-1.1", "19 warnings, 9 notes"), ("linyi-2022", "1 warnings")):
         code, text, _ = grouper_cli(capsys, "tables", "show", name, "--json")
         assert (code, json.loads(text)["id"]) == (0, name)
         code, text, _ = grouper_cli(capsys, "tables", "check", name)
         assert code == 0
-        assert "loads" in text
+        assert f"{name}: {said}" in text
+
+
+def test_tables_check_refuses_with_every_fault_and_counts_cases(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    shutil.copytree(SHIPPED / "chs-drg-1.1", folder)
+    words = ("tables", "check", str(folder), "--json")
+    code, text, _ = grouper_cli(capsys, *words, "--cases", str(cases))
+    assert code == 0
+    assert {f["cases"] for f in json.loads(text)} <= {0, 1}
+    path = folder / "cc.csv"
+    path.write_text(path.read_text("utf-8").replace(",MCC,", ",XXX,", 2), "utf-8")
+    code, text, _ = grouper_cli(capsys, *words)
+    assert code == 2
+    errors = [f for f in json.loads(text) if f["severity"] == "error"]
+    assert [(f["code"], f["place"]) for f in errors] == [("L114", "cc.csv:2"), ("L114", "cc.csv:3")]
+
+
+def test_tables_diff_says_what_changed(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("tables", "diff", "chs-drg-1.1", "chs-drg-1.1-qy", "--lang", "en")
+    code, text, _ = grouper_cli(capsys, *words)
+    assert code == 0
+    assert "- adrg new: 20" in text
+    more = ("--cases", str(cases), "--weights-a", "linyi-2022", "-o", str(tmp_path / "diff"))
+    code, text, _ = grouper_cli(capsys, *words, *more, "--json")
+    assert code == 0
+    assert json.loads(text)["totals"]["cases"] == 3
+    assert (tmp_path / "diff" / "flows.csv").is_file()
 
 
 @pytest.mark.parametrize(
