@@ -41,6 +41,7 @@ _HOME = {
     "TableError": "errors",
     "Trace": "_explain",
     "Warn": "tables",
+    "WhatIf": "_what_if",
     "budget_point_value": "_budget_value",
     "calibrate": "_calibration",
     "check_cases": "_check_cases",
@@ -71,6 +72,7 @@ _HOME = {
     "scheme_ids": "tables",
     "settle": "_settlement",
     "standard": "_standards",
+    "what_if": "_what_if",
     "write_audit": "_audit",
     "write_run": "io",
     "write_statements": "_statements",
@@ -98,8 +100,8 @@ __all__ = [
     "Reconciliation",
     "RuleError",
     "Scheme",
-    "SchemeNotFound",
     "SchemeDiff",
+    "SchemeNotFound",
     "Settlement",
     "SettlementError",
     "Severity",
@@ -108,6 +110,7 @@ __all__ = [
     "TableError",
     "Trace",
     "Warn",
+    "WhatIf",
     "__version__",
     "budget_point_value",
     "calibrate",
@@ -139,6 +142,7 @@ __all__ = [
     "scheme_ids",
     "settle",
     "standard",
+    "what_if",
     "write_audit",
     "write_run",
     "write_statements",
@@ -180,6 +184,7 @@ if TYPE_CHECKING:
     from grouper._standards import Standard, standard
     from grouper._statements import write_statements
     from grouper._tables_in import read_grouped, read_hospitals, read_ledger
+    from grouper._what_if import WhatIf, what_if
     from grouper.errors import (
         CaseFileError,
         CaseSchemaError,

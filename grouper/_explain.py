@@ -8,11 +8,14 @@ two to the same answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from grouper._cases import OLDEST
+from grouper._changes import apply_changes
+from grouper._explain_page import trace_page
 from grouper._explain_text import trace_lines
+from grouper._near import NearMiss, Seen, near_misses
 from grouper.tables import DrgScheme, Row, Scheme, Status, text_of
 from grouper.tables._rules import SEVERITY_SETS, And, Compare, Const, Count, Member, Or, Rule
 from grouper.tables._types import DIAGNOSES, PROCEDURES, UNKNOWN_CODE, Side
@@ -91,6 +94,7 @@ class Trace:
     tried: tuple[RuleTrace, ...] = ()
     retried_with: str = ""
     next_groups: tuple[NextGroup, ...] = field(default=())
+    near_misses: tuple[NearMiss, ...] = field(default=())
     group_class: str = ""  # this and what follows: DIP
     treatment: str = ""
     decided_by: str = ""
@@ -107,13 +111,19 @@ class Trace:
         """Write the trace for a person, in `lang` "zh" or "en"."""
         return "\n".join(trace_lines(self, lang))
 
+    def to_html(self, lang: str = "zh") -> str:
+        """Write the trace as one self-contained page."""
+        return trace_page(self, lang)
+
     def __str__(self) -> str:
         return self.to_text()
 
 
-def explain_drg(case: Mapping[str, Any], scheme: DrgScheme, codes: str) -> Trace:
+def explain_drg(case: Mapping[str, Any], scheme: DrgScheme, codes: str, near: int = 0) -> Trace:
     """Trace the grouping of one case by a DRG scheme; see `explain`."""
-    return Tracer(scheme, case, codes).trace()
+    tracer = Tracer(scheme, case, codes)
+    trace = tracer.trace()
+    return replace(trace, near_misses=tuple(tracer.near_misses(near))) if near else trace
 
 
 @dataclass
@@ -243,6 +253,37 @@ class Tracer:
         return not self._rejection() and self._holds(
             rule, self._facts(self._usable_procedures()), []
         )
+
+    def near_misses(self, most: int) -> list[NearMiss]:
+        """List the groups that the case is nearest to; none for a case that cannot be grouped at all."""
+        if self._rejection():
+            return []
+        facts = self._facts(self._usable_procedures())
+
+        def land(changes: Sequence[str]) -> tuple[str, int]:
+            changed = Tracer(self.scheme, apply_changes(self.case, changes), self.coding)
+            row = changed.row()
+            return (self.scheme.drgs[row].code if row >= 0 else "", row)
+
+        seen = Seen(facts.codes, facts.values, lambda a: self._holds(a, facts, []))
+        return near_misses(self.scheme, seen, land, self.row(), most)
+
+    def row(self) -> int:
+        """Return the row of the DRG table that the case lands in, -1 = none."""
+        if self._rejection():
+            return -1
+        grey = self.scheme.settings.grey_principal == "ungrouped"
+        if grey and self.code_traces and self.code_traces[0].grey:
+            return -1
+        procedures = self._usable_procedures()
+        tries = [procedures]
+        if self.scheme.settings.retry_other_procedures:
+            tries += [[c] for c in procedures[1:]]
+        for usable in tries:
+            hit, _, _ = self._search(self._facts(usable))
+            if hit is not None:
+                return hit[1]
+        return -1
 
     def trace(self) -> Trace:
         if reason := self._rejection():

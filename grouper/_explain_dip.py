@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grouper._explain import AtomTrace, CodeTrace, NextGroup, RuleTrace, Trace, Tracer, explain_drg
+from grouper._near import NearMiss
 from grouper.tables import DipScheme, Scheme, Status, load_scheme
 from grouper.tables._dip import COMPARATORS, CONSERVATIVE, Alternatives, DipGroup, fact_range
 from grouper.tables._keys import KeySet, diagnosis_keys, normal, spelled
@@ -31,14 +32,19 @@ NEVER = -(10**30)
 
 
 def explain(
-    case: Mapping[str, Any], scheme: Scheme | str | Path, *, codes: str = "insurer"
+    case: Mapping[str, Any],
+    scheme: Scheme | str | Path,
+    *,
+    codes: str = "insurer",
+    near: int = 12,
 ) -> Trace:
     """Trace the grouping of one case (分组解释).
 
     Parameters
     ----------
     case : one case as a dict in the schema of `read_cases`; lists of codes, principal first.
-    scheme : a `Scheme`, an id or a folder. codes : "insurer" or "clinical".
+    scheme : a `Scheme`, an id or a folder. codes : "insurer" or "clinical". near : how many near misses
+        to look for, the groups that lack least; 0 = none.
 
     Raises
     ------
@@ -46,8 +52,8 @@ def explain(
     """
     scheme = load_scheme(scheme) if isinstance(scheme, str | Path) else scheme
     if isinstance(scheme, DipScheme):
-        return _DipTracer(scheme, case, codes).trace()
-    return explain_drg(case, scheme, codes)
+        return _DipTracer(scheme, case, codes).trace(near)
+    return explain_drg(case, scheme, codes, near)
 
 
 @dataclass(frozen=True)
@@ -363,13 +369,18 @@ class _DipTracer(Tracer):
 
     # ----------------------------------------------------------------------------------- the answer
 
-    def trace(self) -> Trace:
+    def trace(self, near: int = 0) -> Trace:
         if reason := self._rejection():
             return self._answer(Status.REJECTED, reason)
         c = self._seen()
         if c.principal in self.scheme.tables.excluded:
             return self._answer(Status.UNGROUPED, "excluded_principal", c)
         rows = [self._try(g, c) for g in self._candidates(c)]
+        trace = self._among(rows, c)
+        return replace(trace, near_misses=_nearest(rows, near))
+
+    def _among(self, rows: Sequence[_Row], c: _Case) -> Trace:
+        """Choose among the groups whose principal diagnosis the case has."""
         tried = tuple(map(self._tried, rows))
         for k, stage in enumerate(self.scheme.profile.stage):
             held = [r for r in rows if r.terms is not None and r.group.kind in stage.classes]
@@ -457,6 +468,16 @@ def _lost(g: DipGroup, why: str) -> NextGroup:
 
 def _failed(row: _Row) -> NextGroup:
     return _lost(row.group, next((a.condition for a in row.conditions if not a.holds), ""))
+
+
+def _nearest(rows: Sequence[_Row], most: int) -> tuple[NearMiss, ...]:
+    """List the groups that lack fewest conditions; a catalogue's row is met by all of them."""
+    lacking = [(row.group, [a.condition for a in row.conditions if not a.holds]) for row in rows]
+    found = sorted((x for x in lacking if x[1]), key=lambda x: (len(x[1]), x[0].line))
+    return tuple(
+        NearMiss("", g.code, g.name, f"groups.csv:{g.line}", tuple(missing), (), "")
+        for g, missing in found[:most]
+    )
 
 
 def _text(keys: frozenset[str]) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from grouper._explain import RuleTrace, Trace
+    from grouper._near import NearMiss
 
-_WORDS = {
+WORDS = {
     "zh": {
         "case": "病例",
         "result": "结果",
@@ -34,6 +35,34 @@ _WORDS = {
         "class": "类别",
         "decided": "由 {} 决定",
         "subtype": "辅助目录",
+        "near": "临近病组（按所缺事实由少到多）",
+        "still": "改动后仍入 {}",
+        "lands": "例如",
+        "role_principal": "主要",
+        "role_other": "其他",
+        "means_remainder": "符合该大类，但不符合其任何病组：落入剩余组，未入组",
+        "means_ambiguous": "歧义组：有效手术操作与主要诊断所属大类的病组均不相符",
+        "means_grey_principal": "主要诊断为灰码，按方案选项不入组",
+        "changes": "改动",
+        "same": "结果不变",
+        "before": "改动前",
+        "after": "改动后",
+        "status": "状态",
+        "reason": "原因",
+        "mdc": "主要诊断大类",
+        "adrg": "ADRG",
+        "group": "病组",
+        "group_name": "病组名称",
+        "severity": "并发症级别",
+        "rule": "规则",
+        "paid_as": "按此支付",
+        "weight": "权重",
+        "coefficient": "系数",
+        "score": "分值",
+        "standard": "支付标准（元）",
+        "low_edge": "低倍率界值（元）",
+        "high_edge": "高倍率界值（元）",
+        "note": "说明",
     },
     "en": {
         "case": "Case",
@@ -60,13 +89,41 @@ _WORDS = {
         "class": "class",
         "decided": "decided by {}",
         "subtype": "auxiliary type",
+        "near": "Near misses, those that lack least first",
+        "still": "with these changes {} still wins",
+        "lands": "for example",
+        "role_principal": "principal",
+        "role_other": "other",
+        "means_remainder": "the MDC takes the case and none of its groups does: it remains, ungrouped",
+        "means_ambiguous": "a valid operation that fits no group of the MDC of the principal diagnosis",
+        "means_grey_principal": "the principal diagnosis is a grey code, which this scheme does not group",
+        "changes": "Changes",
+        "same": "the answer is the same",
+        "before": "Before",
+        "after": "After",
+        "status": "status",
+        "reason": "reason",
+        "mdc": "MDC",
+        "adrg": "ADRG",
+        "group": "group",
+        "group_name": "name",
+        "severity": "severity",
+        "rule": "rule",
+        "paid_as": "paid as",
+        "weight": "weight",
+        "coefficient": "coefficient",
+        "score": "score",
+        "standard": "standard, yuan",
+        "low_edge": "low edge, yuan",
+        "high_edge": "high edge, yuan",
+        "note": "note",
     },
 }
 
 
 def trace_lines(t: Trace, lang: str) -> Iterator[str]:
     """Yield the lines of a trace in "zh" or "en"."""
-    w = _WORDS[lang]
+    w = WORDS[lang]
     yield f"{w['case']} {t.case_id} · {t.scheme}"
     where = " › ".join(x for x in (t.mdc, t.adrg, t.group) if x)
     extra = " · ".join(x for x in (t.reason, t.group_name, t.severity.upper(), t.rule) if x)
@@ -78,6 +135,8 @@ def trace_lines(t: Trace, lang: str) -> Iterator[str]:
     more += [f"{w['subtype']} {t.aux_type} × {t.aux_factor}"] if t.aux_type else []
     if more:
         yield "  " + " · ".join(more)
+    if meaning := w.get(f"means_{t.reason or t.status}"):
+        yield f"  {meaning}"
     yield f"{w['codes']}:"
     for c in t.codes:
         notes = [f"{w['read_as']} {c.code}"] if c.given != c.code else []
@@ -92,11 +151,24 @@ def trace_lines(t: Trace, lang: str) -> Iterator[str]:
         yield f"{w['tried']}:"
     for row in t.tried:
         yield from _tried(row, w, 1)
+    if t.near_misses:
+        yield f"{w['near']}:"
+    for near in t.near_misses:
+        yield f"  {_near(near, w)}"
     if t.next_groups:
         yield f"{w['next']}:"
     for n in t.next_groups:
         why = f"{w['lacks']} {n.missing}" if n.missing else w["late"]
         yield f"  {n.group} {n.name} ({n.rule}): {why}"
+
+
+def _near(n: NearMiss, w: Mapping[str, str]) -> str:
+    """Write a near miss: what it lacks, an example of changes, where they land."""
+    text = f"{n.group} {n.name} ({n.rule}): {w['lacks']} {'; '.join(n.missing)}"
+    if n.changes:
+        text += f" · {w['lands']} {', '.join(n.changes)}"
+        text += "" if n.is_reached else f" ({w['still'].format(n.lands or '—')})"
+    return text
 
 
 def _tried(row: RuleTrace, w: Mapping[str, str], depth: int) -> Iterator[str]:

@@ -88,6 +88,22 @@ def schemes_of(schemes: Sequence[str], policy: str | None) -> Scheme | Editions:
     raise PolicyError(message, parameter="--scheme")
 
 
+def scheme_of_case(scheme: Scheme | Editions, case: Mapping[str, Any]) -> Scheme:
+    """Return the scheme that groups one case.
+
+    Raises
+    ------
+    PolicyError : the case has no day, or no edition is in force on it.
+    """
+    if isinstance(scheme, Scheme):
+        return scheme
+    day = case.get(scheme.column)
+    if day is None:
+        message = f"the case has no {scheme.column}, by which policy {scheme.policy} chooses"
+        raise PolicyError(message, parameter="scheme")
+    return scheme.for_date(day)
+
+
 def _about_scheme(scheme: Scheme | Editions, grouped: GroupedBatch) -> dict[str, Any]:
     """Say which scheme grouped; of several editions, which one grouped how many."""
     if isinstance(scheme, Scheme):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 
@@ -25,7 +26,6 @@ from grouper._cli_parts import (
     JSON,
     LANG,
     OVERWRITE,
-    SCHEME,
     SCHEMES,
     SHOWN,
     STRICT,
@@ -115,25 +115,42 @@ def group(
 
 @cli.command()
 @CASES
-@SCHEME
+@SCHEMES
 @click.option("--case", "case_id", required=True, metavar="ID", help="case_id of the case.")
+@click.option(
+    "--what-if",
+    "changes",
+    multiple=True,
+    metavar="CHANGE",
+    help="procedures+=CODE, procedures-=CODE, principal=CODE, age=71 …; may be given again.",
+)
+@click.option("--policy", metavar="ID|PATH", help="Its edition; with --what-if weight and pay too.")
+@click.option("--point-value", metavar="YUAN", help="What a point is worth, for a point method.")
+@click.option("--clarify-only", is_flag=True, help="Leave out everything about money.")
+@click.option("--html", metavar="FILE.html", help="Write a page instead of text.")
 @COLUMNS
 @CODES
 @LANG
 @JSON
 def explain(
     cases: str,
-    scheme: str,
+    schemes: tuple[str, ...],
     case_id: str,
+    changes: tuple[str, ...],
+    policy: str | None,
+    point_value: str | None,
+    clarify_only: bool,
+    html: str | None,
     columns: str | None,
     codes: str,
     lang: str | None,
     as_json: bool,
 ) -> int:
-    """Say why a case is in its group, and why not in the next ones.
+    """Say why a case is in its group, why not in the next ones, and what a change would make of it.
 
     \b
     grouper explain cases.csv --case 42 --scheme chs-drg-1.1 --lang en
+    grouper explain cases.csv --case 42 --scheme chs-drg-1.1 --what-if "procedures+=39.5000"
     """
     import pyarrow.compute as pc
 
@@ -145,11 +162,34 @@ def explain(
         click.echo(
             f"{len(found)} rows share case_id {case_id}: grouping rejects them all", err=True
         )
-    traces = [grouper.explain(case, scheme, codes=codes) for case in found]
-    if as_json:
-        click.echo(json.dumps([t.to_dict() for t in traces], ensure_ascii=False, indent=2))
+    told: list[grouper.Trace | grouper.WhatIf] = []
+    for case in found:
+        scheme = _runs.scheme_of_case(_runs.schemes_of(schemes, policy), case)
+        if not changes:
+            told.append(grouper.explain(case, scheme, codes=codes))
+            continue
+        if point_value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", point_value):
+            raise click.ClickException(f"--point-value {point_value!r} is no decimal of yuan")
+        told.append(
+            grouper.what_if(
+                case,
+                scheme,
+                changes,
+                policy=policy,
+                point_value=point_value,
+                codes=codes,
+                clarify_only=clarify_only,
+            )
+        )
+    speech: Literal["zh", "en"] = "zh" if (lang or language()) == "zh" else "en"
+    if html:
+        Path(html).write_text("\n".join(t.to_html(speech) for t in told), "utf-8")
+    elif as_json:
+        click.echo(
+            json.dumps([t.to_dict() for t in told], ensure_ascii=False, indent=2, default=str)
+        )
     else:
-        click.echo("\n\n".join(t.to_text(lang or language()) for t in traces))
+        click.echo("\n\n".join(t.to_text(speech) for t in told))
     return 0
 
 

@@ -290,6 +290,25 @@ def test_a_policy_that_adopts_another_edition_refuses_the_groups(
     assert "adopts chs-drg-1.1" in err
 
 
+def test_explain_what_if(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("explain", str(cases), "--case", "1", "--scheme", "chs-drg-1.1", "--lang", "en")
+    code, text, _ = grouper_cli(capsys, *words)
+    assert code == 0
+    assert "Near misses" in text
+    change = ("--what-if", "main_procedure=43.9901", "--what-if", "age=71")
+    code, text, _ = grouper_cli(capsys, *words, *change, "--json")
+    (told,) = json.loads(text)
+    assert code == 0
+    assert told["changes"] == ["main_procedure=43.9901", "age=71"]
+    assert told["changed"]["group"] == [told["before"]["group"], told["after"]["group"]]
+    page = tmp_path / "page.html"
+    assert grouper_cli(capsys, *words, *change, "--html", str(page))[0] == 0
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    code, _, err = grouper_cli(capsys, *words, "--what-if", "colour=red")
+    assert code == 2
+    assert "no fact 'colour'" in err
+
+
 def test_a_policy_chooses_the_edition_of_each_case(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
