@@ -41,6 +41,7 @@ _HOME = {
     "TableError": "errors",
     "Trace": "_explain",
     "Warn": "tables",
+    "WeightsReport": "_import_weights",
     "WhatIf": "_what_if",
     "budget_point_value": "_budget_value",
     "calibrate": "_calibration",
@@ -55,6 +56,7 @@ _HOME = {
     "import_dip3": "_import_dip",
     "import_dip_table": "_import_dip",
     "import_drg3": "_import_drg3",
+    "import_weights": "_import_weights",
     "load_catalogue": "tables",
     "load_drg": "tables",
     "load_editions": "tables",
@@ -110,6 +112,7 @@ __all__ = [
     "TableError",
     "Trace",
     "Warn",
+    "WeightsReport",
     "WhatIf",
     "__version__",
     "budget_point_value",
@@ -125,6 +128,7 @@ __all__ = [
     "import_dip3",
     "import_dip_table",
     "import_drg3",
+    "import_weights",
     "load_catalogue",
     "load_drg",
     "load_editions",
@@ -177,6 +181,7 @@ if TYPE_CHECKING:
     from grouper._grouping import group, group_encoded
     from grouper._import_dip import import_dip3, import_dip_table
     from grouper._import_drg3 import import_drg3
+    from grouper._import_weights import WeightsReport, import_weights
     from grouper._publishing import publish_run
     from grouper._reconcile import Reconciliation, reconcile
     from grouper._scheme_files import ImportReport

@@ -24,7 +24,7 @@ from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import CodeList, DrgScheme, Reason, Scheme
 from grouper.tables._dip_scheme import OpenVocabulary
-from grouper.tables._load import CODINGS
+from grouper.tables._drg_scheme import CODINGS
 from grouper.tables._types import (
     BLANK_CODE,
     DIAGNOSES,

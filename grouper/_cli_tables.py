@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -189,6 +190,64 @@ def import_drg3(
     """
     report = grouper.import_drg3(
         file, output, amend=amend, options=options, id=id_, title=title, overwrite=overwrite
+    )
+    print_facts(report.to_dict(), as_json)
+    return 0
+
+
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@import_tables.command("weights")
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The policy folder to make.")
+@click.option("--from", "valid_from", required=True, type=DAY, help="First day in force.")
+@click.option("--to", "valid_to", type=DAY, help="Last day in force.")
+@click.option("--source", required=True, help="Whose numbers they are, such as the notice.")
+@click.option("--columns", metavar="MAP.toml", help="Headers that are not understood.")
+@click.option(
+    "--inherits",
+    default="example-drg-point",
+    show_default=True,
+    metavar="ID|PATH",
+    help="The policy that gives what the file cannot say.",
+)
+@click.option("--scheme", metavar="ID|PATH", help="Compare the codes with its groups.")
+@ID
+@TITLE
+@OVERWRITE
+@JSON
+def import_weights(
+    file: str,
+    output: str,
+    valid_from: datetime,
+    valid_to: datetime | None,
+    source: str,
+    columns: str | None,
+    inherits: str,
+    scheme: str | None,
+    id_: str | None,
+    title: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Import a region's weights, coefficients or standards, CSV or Excel, as a policy.
+
+    \b
+    grouper tables import weights 权重表.xlsx --from 2024-01-01 --source "notice" -o city
+    """
+    report = grouper.import_weights(
+        file,
+        output,
+        valid_from=valid_from.date(),
+        source=source,
+        columns=columns,
+        valid_to=valid_to.date() if valid_to else None,
+        inherits=inherits,
+        scheme=scheme,
+        id=id_,
+        title=title,
+        overwrite=overwrite,
     )
     print_facts(report.to_dict(), as_json)
     return 0

@@ -24,7 +24,7 @@ from grouper.errors import CaseSchemaError
 from grouper.kernels.dip import group_dip
 from grouper.kernels.drg import group_drg
 from grouper.tables import DipScheme, DrgScheme, Editions, Reason, Scheme, load_scheme
-from grouper.tables._load import CODINGS
+from grouper.tables._drg_scheme import CODINGS
 from grouper.tables._types import (
     I32,
     I64,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -434,7 +435,7 @@ def _table(path: Path, given: TableMap) -> tuple[list[str], Numbered, ImportRepo
             except UnicodeDecodeError as e:
                 message = f"neither UTF-8 nor GB18030 at byte {e.start}"
                 raise CaseFileError(message, file=path.name) from None
-        lines = csv.reader(text.splitlines())
+        lines = csv.reader(io.StringIO(text, newline=""))
         table = [(k, [clean_text(c) for c in row]) for k, row in enumerate(lines, start=1)]
     full = [(k, row) for k, row in table if any(row)]
     if not full:

@@ -20,8 +20,8 @@ from grouper._scheme_files import ImportReport, csv_of, toml_of, write_files
 from grouper._workbook import Column, Workbook, read_workbook, rows_of
 from grouper.errors import RuleError, TableError
 from grouper.tables import check, load_drg
+from grouper.tables._drg_scheme import SchemeSettings
 from grouper.tables._files import SHIPPED, check_settings, parse_toml, read_table, read_toml_text
-from grouper.tables._load import SchemeSettings
 from grouper.tables._rules import parse, sets_of
 from grouper.tables._toml_lines import places_of
 

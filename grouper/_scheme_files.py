@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -79,16 +79,19 @@ def write_files(
     *,
     overwrite: bool,
     load: Callable[[Path], Any] | None = None,
+    marker: str = "scheme.toml",
+    known: Collection[str] = ("profile.toml",),
 ) -> None:
-    """Write a scheme folder, whole or not at all.
+    """Write the folder of a scheme or policy, whole or not at all.
 
     Parameters
     ----------
     files : path inside the folder → text. load : what must take the folder before it appears.
+    marker, known : a folder that holds `marker`, and besides `files` only these, is an earlier import.
 
     Raises
     ------
-    CaseFileError : the folder holds something, and `overwrite` is not given or it is no scheme.
+    CaseFileError : the folder holds something, and `overwrite` is not given or it is no earlier import.
     TableError : `load` refuses it.
     """
     target = folder.resolve()
@@ -96,7 +99,7 @@ def write_files(
         raise CaseFileError("is a file; name a new folder", file=target.name)
     held = {p.name for p in target.iterdir()} if target.exists() else set()
     mine = {name.partition("/")[0] for name in files}
-    if held and not (overwrite and "scheme.toml" in held and held <= {*mine, "profile.toml"}):
+    if held and not (overwrite and marker in held and held <= {*mine, *known}):
         message = "holds files: --overwrite replaces an earlier import; or name a new folder"
         raise CaseFileError(message, file=target.name)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,9 @@ from grouper.tables._check import check, describe, list_shipped
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._dip import profile_ids
 from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._drg_scheme import DrgScheme, Row, SchemeSettings
 from grouper.tables._editions import Edition, Editions, for_date, load_editions
 from grouper.tables._findings import Finding
-from grouper.tables._load import DrgScheme, Row, SchemeSettings
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._policy_schema import policy_schema
 from grouper.tables._rules import parse, text_of

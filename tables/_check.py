@@ -11,9 +11,9 @@ from grouper.tables._check_drg import Concern, Noted, check_drg
 from grouper.tables._check_policy import check_policy
 from grouper.tables._dip import PROFILES, profile_ids
 from grouper.tables._dip_scheme import DipScheme
+from grouper.tables._drg_scheme import FILE as SCHEME_FILE
 from grouper.tables._files import SHIPPED, read_toml
 from grouper.tables._findings import Finding
-from grouper.tables._load import FILE as SCHEME_FILE
 from grouper.tables._policy import FILE as POLICY_FILE
 from grouper.tables._policy import Policy, load_policy, policy_ids
 from grouper.tables._raw import read_raw

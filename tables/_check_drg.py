@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
+from grouper.tables._drg_scheme import status_of
 from grouper.tables._findings import Finding
-from grouper.tables._load import status_of
 from grouper.tables._raw import COLUMNS, RawScheme, RuledRow
 from grouper.tables._rules import (
     NUMBER_VARIABLES,

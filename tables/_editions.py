@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from grouper.errors import PolicyError, SchemeNotFound
+from grouper.tables._drg_scheme import FILE
 from grouper.tables._files import SHIPPED
-from grouper.tables._load import FILE
 from grouper.tables._policy import Policy, load_policy
 from grouper.tables._schemes import Scheme, load_scheme, scheme_ids
 

@@ -7,156 +7,25 @@ A folder holds ``scheme.toml`` and mdc, adrg, drg, sets, cc, exclusions as CSV. 
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grouper.errors import TableError
+from grouper.tables import _cache
 from grouper.tables._codes import CodeList, load_codes
-from grouper.tables._files import SHIPPED, Settings, iso, read_settings, read_table
+from grouper.tables._drg_scheme import FILE, TABLES, DrgScheme, Row, SchemeSettings, status_of
+from grouper.tables._files import SHIPPED, iso, read_settings, read_table
+from grouper.tables._kept import packed, unpacked
 from grouper.tables._lower import AdrgRow as LoweredRow
 from grouper.tables._lower import CodeTables, lower
 from grouper.tables._rules import SEVERITY_SETS, Compare, Rule, atoms, parse, sets_of
-from grouper.tables._types import DIAGNOSES, PROCEDURES, DrgArrays, Option, Side, Status
-from grouper.tables._vocabulary import Vocabulary
-
-FILE = "scheme.toml"
-TABLES = ("mdc", "adrg", "drg", "sets", "cc", "exclusions")
-CODINGS = ("insurer", "clinical")
-
-
-class SchemeSettings(Settings):
-    """`scheme.toml`: what a scheme is and which of the published options it takes."""
-
-    id: str
-    title: str
-    kind: Literal["drg"] = "drg"
-    edition: str = ""
-    published: date | None = None
-    valid_from: date | None = None
-    valid_to: date | None = None
-    in_force_announced: date | None = None
-    reading: str = ""
-    inherits: str = ""
-    code_list: str = ""
-    code_editions: dict[str, str] = {}
-    newborn_weight: Literal["birth", "admission"] = "birth"
-    grey_principal: Literal["allow", "ungrouped"] = "allow"
-    grey_procedure: Literal["keep", "blank", "drop_promote_next"] = "keep"
-    retry_other_procedures: bool = False
-    ambiguous_adrg: str = "?QY"
-    remainder_adrg: str = "?00"
-    known_empty_sets: list[str] = []
-    never_excluded: list[str] = []
-    extra_variables: list[str] = []
-    known_faults: list[str] = []
-    sources: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the MDC, ADRG or DRG table; `parent` is the index of its MDC or ADRG row."""
-
-    code: str
-    name: str
-    text: str
-    rule: Rule
-    parent: int
-    line: int
-
-
-@dataclass(frozen=True, eq=False)
-class DrgScheme:
-    """A DRG scheme, ready to group: immutable, safe to share between threads.
-
-    `mdcs`, `adrgs`, `drgs` stand in the order of trial; results refer to them by index. `codes[i]`
-    is the text of code id i. `fingerprint` (sha256) covers every table, option and code list:
-    equal fingerprints group alike.
-    """
-
-    settings: SchemeSettings
-    folder: Path
-    mdcs: tuple[Row, ...]
-    adrgs: tuple[Row, ...]
-    drgs: tuple[Row, ...]
-    codes: tuple[str, ...]
-    sides: NDArray[np.int8] = field(repr=False)
-    sets: Mapping[str, NDArray[np.int32]] = field(repr=False)
-    mcc: Mapping[str, str] = field(repr=False)
-    cc: Mapping[str, str] = field(repr=False)
-    exclusions: Mapping[str, frozenset[str]] = field(repr=False)
-    code_list: CodeList | None
-    literals: Mapping[str, int]
-    fingerprint: str
-    arrays: DrgArrays = field(repr=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """The scheme's id, as in its `scheme.toml`."""
-        return self.settings.id
-
-    @property
-    def title(self) -> str:
-        """The scheme's title."""
-        return self.settings.title
-
-    @cached_property
-    def code_id(self) -> Mapping[str, int]:
-        """Code text -> id."""
-        return {c: i for i, c in enumerate(self.codes)}
-
-    @cached_property
-    def set_codes(self) -> Mapping[str, frozenset[str]]:
-        """Set name -> its codes (集合)."""
-        return {s: frozenset(self.codes[i] for i in ids) for s, ids in self.sets.items()}
-
-    @cached_property
-    def row_status(self) -> tuple[Status, ...]:
-        """Status of a case that lands in each ADRG row."""
-        return tuple(status_of(a.code, self.settings) for a in self.adrgs)
-
-    def vocabulary(self, side: Side, codes: str = "insurer") -> Vocabulary:
-        """Return the codes known on one side; `codes` = "insurer" (医保版) or "clinical" (国临版).
-
-        Raises
-        ------
-        ValueError : another coding. TableError : "clinical" and the scheme names no code list.
-        """
-        return (
-            self._vocabularies[side, codes] if codes == "insurer" else self._clinical[side, codes]
-        )
-
-    @cached_property
-    def _vocabularies(self) -> dict[tuple[Side, str], Vocabulary]:
-        return {
-            (side, "insurer"): Vocabulary(
-                {self.codes[i]: int(i) for i in np.flatnonzero(self.sides & int(side))}, {}
-            )
-            for side in (DIAGNOSES, PROCEDURES)
-        }
-
-    @cached_property
-    def _clinical(self) -> dict[tuple[Side, str], Vocabulary]:
-        if self.code_list is None:
-            message = "codes='clinical' needs a code list with maps; add code_list = \"…\""
-            raise TableError(message, file=FILE)
-        pairs = {DIAGNOSES: self.code_list.diagnosis_map, PROCEDURES: self.code_list.procedure_map}
-        return {
-            (side, "clinical"): Vocabulary(
-                known.ids, {k: known.ids.get(v, -1) for k, v in pairs[side].items() if k != v}
-            )
-            for side in (DIAGNOSES, PROCEDURES)
-            for known in [self._vocabularies[side, "insurer"]]
-        }
+from grouper.tables._types import DIAGNOSES, PROCEDURES, Option, Side
 
 
 @dataclass
@@ -191,6 +60,31 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     """
     settings = read_settings(folder / FILE, SchemeSettings)
     base = base_folder(folder, settings)
+    codes = load_codes(settings.code_list, beside=folder) if settings.code_list else None
+    key = _cache.key_of(_files(folder, base, codes))
+    kept = _cache.read(key)
+    if kept is not None:
+        with contextlib.suppress(KeyError, ValueError):
+            return unpacked(kept, settings, folder, codes)
+    scheme = _compiled(settings, folder, base, codes)
+    _cache.write(key, packed(scheme))
+    return scheme
+
+
+def _files(folder: Path, base: Path | None, codes: CodeList | None) -> Iterator[Path]:
+    """Yield every file that a scheme is made from."""
+    for place in (folder, *([base] if base else ())):
+        yield place / FILE
+        for table in TABLES:
+            yield from (place / f"{table}.csv", place / f"{table}.add.csv")
+    if codes is not None:
+        yield from sorted(codes.folder.glob("*.csv"))
+
+
+def _compiled(
+    settings: SchemeSettings, folder: Path, base: Path | None, codes: CodeList | None
+) -> DrgScheme:
+    """Read the tables and lower them."""
     source = _Folder(folder, base)
     mdcs = _mdcs(source)
     adrgs = _children(source, "adrg", "mdc", mdcs)
@@ -203,7 +97,6 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     for _, _, (name, code) in source.rows("exclusions", "exclusion", "principal"):
         exclusions.setdefault(name, set()).add(code)
     levels = _levels(source, settings, exclusions)
-    codes = load_codes(settings.code_list, beside=folder) if settings.code_list else None
     sides = _known_codes(members, levels, exclusions, codes, [*mdcs, *adrgs, *drgs])
     texts = tuple(sorted(sides))
     ids = {c: i for i, c in enumerate(texts)}
@@ -274,7 +167,8 @@ def _mdcs(source: _Folder) -> tuple[Row, ...]:
             raise TableError(f"MDC {code!r} is empty or stands twice", file=file, row=line)
         if not sort.isdigit():
             raise TableError(f"sort {sort!r} is not a whole number", file=file, row=line)
-        rows[code] = int(sort), Row(code, name, text, parse(text, file=file, row=line), -1, line)
+        parse(text, file=file, row=line)
+        rows[code] = int(sort), Row(code, name, text, -1, line)
     return tuple(row for _, row in sorted(rows.values(), key=lambda r: r[0]))
 
 
@@ -293,8 +187,8 @@ def _children(
         if not code or (table == "adrg" and code in seen):
             raise TableError(f"code {code!r} is empty or stands twice", file=file, row=line)
         seen.add(code)
-        rule = parse(text, file=file, row=line)
-        found.append(Row(code, name, text, rule, index[owner], line))
+        parse(text, file=file, row=line)
+        found.append(Row(code, name, text, index[owner], line))
     return tuple(sorted(found, key=lambda r: r.parent))
 
 
@@ -412,16 +306,6 @@ def _literals(rules: Iterable[Rule]) -> dict[str, int]:
             if isinstance(atom, Compare) and isinstance(atom.value, str):
                 found.setdefault(atom.value, len(found))
     return found
-
-
-def status_of(code: str, settings: SchemeSettings) -> Status:
-    """Return the status of a case that lands in an ADRG."""
-    code = code.split("#")[0]
-    if fnmatch.fnmatchcase(code, settings.ambiguous_adrg):
-        return Status.AMBIGUOUS
-    if fnmatch.fnmatchcase(code, settings.remainder_adrg):
-        return Status.UNGROUPED
-    return Status.GROUPED
 
 
 def _fingerprint(

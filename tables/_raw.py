@@ -14,9 +14,10 @@ from pathlib import Path
 
 from grouper.errors import RuleError
 from grouper.tables._codes import CodeList, load_codes
+from grouper.tables._drg_scheme import FILE, TABLES, SchemeSettings
 from grouper.tables._files import read_settings
 from grouper.tables._findings import Finding
-from grouper.tables._load import FILE, TABLES, SchemeSettings, base_folder
+from grouper.tables._load import base_folder
 from grouper.tables._rules import Rule, clean_name, clean_text, parse
 
 COLUMNS = {

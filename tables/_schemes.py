@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 from grouper.errors import SchemeNotFound, TableError
 from grouper.tables._dip_scheme import DipScheme, load_dip
+from grouper.tables._drg_scheme import FILE, DrgScheme
 from grouper.tables._files import SHIPPED, read_toml
-from grouper.tables._load import FILE, DrgScheme, load_drg_folder
+from grouper.tables._load import load_drg_folder
 
 Scheme: TypeAlias = DrgScheme | DipScheme
 """A scheme of either kind; both have id, title, fingerprint, settings and arrays."""
@@ -36,9 +37,10 @@ def load_scheme(name: str | Path) -> Scheme:
 
 def scheme_folder(name: str | Path) -> Path:
     """Find a scheme's folder; see `load_scheme`."""
-    for folder in (SHIPPED / str(name), Path(name)):
-        if (folder / FILE).is_file():
-            return folder
+    if str(name) in scheme_ids():
+        return SHIPPED / str(name)
+    if (Path(name) / FILE).is_file():
+        return Path(name)
     if Path(name).is_dir():
         raise TableError(f"the folder {name} has no such file", file=FILE)
     raise SchemeNotFound(str(name), scheme_ids())

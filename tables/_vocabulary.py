@@ -96,6 +96,10 @@ class Vocabulary:
         table[slot, META] = meta[order]
         return table
 
+    def keep(self, table: U64) -> None:
+        """Take a table that was built from these codes before."""
+        vars(self)["table"] = table
+
     @cached_property
     def mask(self) -> int:
         """Bits of a hash that choose the home slot."""

@@ -241,8 +241,17 @@ def test_each_case_is_read_in_the_edition_that_it_names() -> None:
     listed = load_codes("codes-nhsa-2.0")
     rng = random.Random(5)
     keys = rng.sample(sorted(listed.diagnosis_map), 300)
-    said = ["insurer", "医保版", "clinical", "国临版", " Clinical ", "", None, "ICD-11"]
-    cases = [
+    said: list[str | None] = [
+        "insurer",
+        "医保版",
+        "clinical",
+        "国临版",
+        " Clinical ",
+        "",
+        None,
+        "ICD-11",
+    ]
+    cases: list[dict[str, Any]] = [
         {
             "case_id": str(k),
             "sex": 1,

@@ -23,7 +23,7 @@ from grouper import (
 )
 from grouper.errors import GrouperError
 from grouper.tables import load_codes
-from grouper.tables._load import TABLES
+from grouper.tables._drg_scheme import TABLES
 
 from .tiny import Both, case, tiny_codes, tiny_scheme
 

@@ -28,8 +28,8 @@ from grouper import (
     standard,
 )
 from grouper.tables import load_codes
+from grouper.tables._drg_scheme import TABLES
 from grouper.tables._files import SHIPPED
-from grouper.tables._load import TABLES
 
 from .tiny import tiny_codes, tiny_scheme, write_csv
 
