@@ -55,7 +55,9 @@ _HOME = {
     "group_encoded": "_grouping",
     "import_dip3": "_import_dip",
     "import_dip_table": "_import_dip",
+    "import_drg2": "_import_drg2",
     "import_drg3": "_import_drg3",
+    "import_tables": "_import_tables",
     "import_weights": "_import_weights",
     "load_catalogue": "tables",
     "load_drg": "tables",
@@ -127,7 +129,9 @@ __all__ = [
     "group_encoded",
     "import_dip3",
     "import_dip_table",
+    "import_drg2",
     "import_drg3",
+    "import_tables",
     "import_weights",
     "load_catalogue",
     "load_drg",
@@ -180,7 +184,9 @@ if TYPE_CHECKING:
     from grouper._grouped import GroupedBatch
     from grouper._grouping import group, group_encoded
     from grouper._import_dip import import_dip3, import_dip_table
+    from grouper._import_drg2 import import_drg2
     from grouper._import_drg3 import import_drg3
+    from grouper._import_tables import import_tables
     from grouper._import_weights import WeightsReport, import_weights
     from grouper._publishing import publish_run
     from grouper._reconcile import Reconciliation, reconcile

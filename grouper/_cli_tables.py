@@ -195,6 +195,68 @@ def import_drg3(
     return 0
 
 
+@import_tables.command("drg2")
+@click.argument("file", metavar="FILE.xlsx|DIR")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
+@click.option(
+    "--options", metavar="FILE.toml", help="Readings that differ: see docs/import-drg.md."
+)
+@ID
+@TITLE
+@OVERWRITE
+@JSON
+def import_drg2(
+    file: str,
+    output: str,
+    options: str | None,
+    id_: str | None,
+    title: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Import CHS-DRG 2.0 from its lists per MDC and ADRG, a workbook or a folder of CSV files.
+
+    \b
+    grouper tables import drg2 分组方案2.0.xlsx -o chs-drg-2.0
+    """
+    report = grouper.import_drg2(
+        file, output, options=options, id=id_, title=title, overwrite=overwrite
+    )
+    print_facts(report.to_dict(), as_json)
+    return 0
+
+
+@import_tables.command("tables")
+@click.argument("source", metavar="FILE|DIR")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The scheme folder to make.")
+@click.option(
+    "--columns", metavar="MAP.toml", help="Their sheets and columns; a rule sheet needs it."
+)
+@ID
+@TITLE
+@OVERWRITE
+@JSON
+def import_own_tables(
+    source: str,
+    output: str,
+    columns: str | None,
+    id_: str | None,
+    title: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Import a region's own DRG tables: six tables as CSV or Excel, or a sheet of lists per ADRG.
+
+    \b
+    grouper tables import tables city.xlsx --columns map.toml -o city
+    """
+    report = grouper.import_tables(
+        source, output, columns=columns, id=id_, title=title, overwrite=overwrite
+    )
+    print_facts(report.to_dict(), as_json)
+    return 0
+
+
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
