@@ -51,26 +51,24 @@ def import_drg2(
     given = read_settings(Path(options), Drg2Options) if options is not None else Drg2Options()
     book = read_source(Path(path))
     report = ImportReport(book.name, book.size, book.sha256)
-    never = given.scheme.get("never_excluded", [])
-    plan = read_plan(book, report, never if isinstance(never, list) else [])
-    report.counts, report.published = dict(counts(plan)), dict(PUBLISHED)
     name = id or Path(output).name
     about = {"id": name, "title": title or f"CHS-DRG 2.0 ({book.name})", "edition": "2.0"}
     places = partial(scheme_places, options)
+    settings = check_settings({**about, **given.scheme}, SchemeSettings, places)
+    plan = read_plan(book, report, settings.never_excluded)
+    report.counts, report.published = dict(counts(plan)), dict(PUBLISHED)
     write_plan(Path(output), plan, given, about, report, places, overwrite=overwrite)
     return report
 
 
 def scheme_places(path: Path | str | None) -> Places:
     """Say where each key of scheme.toml stands in the section [scheme] of a file of options."""
-    name = Path(path).name if path is not None else FILE
-    found: Places = {(): Place(name, 0, Path())}
-    if path is not None:
-        text = read_toml_text(Path(path))
-        for at, place in places_of(text, name, Path(path).parent).items():
-            if at[:1] == ("scheme",):
-                found[at[1:]] = place
-    return found
+    if path is None:
+        return {(): Place(FILE, 0, Path())}
+    name = Path(path).name
+    places = places_of(read_toml_text(Path(path)), name, Path(path).parent)
+    found = {at[1:]: place for at, place in places.items() if at[:1] == ("scheme",)}
+    return {(): Place(name, 0, Path()), **found}
 
 
 def write_plan(

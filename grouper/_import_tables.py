@@ -70,16 +70,16 @@ def import_tables(
     about: dict[str, Any] = {**_beside(path, report), **given.scheme}
     about["id"] = id or given.id or about.get("id") or target.name
     about["title"] = title or given.title or about.get("title") or about["id"]
+    places = partial(scheme_places, columns)
+    checked = check_settings(about, SchemeSettings, places)
     if given.source:
         about["sources"] = {**about.get("sources", {}), "as published": given.source}
-    places = partial(scheme_places, columns)
     if given.rules is not None:
-        plan = read_rules(book, given, map_name, report)
+        plan = read_rules(book, given, map_name, checked.never_excluded, report)
         options = given.readings.model_copy(update={"scheme": {**given.readings.scheme, **about}})
         write_plan(target, plan, options, about, report, places, overwrite=overwrite)
         return report
     settings = {**about, "sources": {**about.get("sources", {}), "all tables": _origin(report)}}
-    checked = check_settings(settings, SchemeSettings, places)
     if checked.inherits:
         message = (
             f"inherits {checked.inherits!r}: a variant is loaded where it stands, not imported"

@@ -9,7 +9,7 @@ it is a sign of diagnosis codes (G01*+A01.002).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -144,7 +144,13 @@ def sheet_named(book: Workbook, name: str, map_name: str) -> str:
     raise TableError(message, file=map_name or book.name)
 
 
-def read_rules(book: Workbook, given: TablesMap, map_name: str, report: ImportReport) -> Plan:
+def read_rules(
+    book: Workbook,
+    given: TablesMap,
+    map_name: str,
+    never_excluded: Sequence[str],
+    report: ImportReport,
+) -> Plan:
     """Read a rule sheet and the sheets that belong to it.
 
     Raises
@@ -164,7 +170,7 @@ def read_rules(book: Workbook, given: TablesMap, map_name: str, report: ImportRe
         _exclusions(sheets, sections["exclusions"], plan)
     for level in ("mcc", "cc"):
         if sections[level]:
-            _severity(sheets, level, sections[level], plan)
+            _severity(sheets, level, sections[level], plan, never_excluded)
     for side, into in (("diagnoses", plan.grey_diagnoses), ("procedures", plan.grey_procedures)):
         if about := sections[f"grey_{side}"]:
             label = label_of("诊断" if side == "diagnoses" else "手术")
@@ -175,6 +181,9 @@ def read_rules(book: Workbook, given: TablesMap, map_name: str, report: ImportRe
                     faults.add(number, f"code: {row['code']!r} is no code")
                 into.setdefault(row["code"], row["name"])
             faults.tell()
+    if not plan.levels or not plan.exclusions:
+        message = "a scheme needs rows of [mcc] or [cc], and of [exclusions]"
+        raise TableError(message, file=map_name)
     report.counts = {"MDC": len(plan.mdcs), "ADRG": len(plan.entries), "DRG": len(plan.drgs)}
     if unread := [s for s in book.sheets if s not in sheets.read]:
         report.findings.append(f"sheets {', '.join(unread)} are not read")
@@ -326,13 +335,11 @@ def _exclusions(sheets: Sheets, about: SheetMap, plan: Plan) -> None:
     sheets.repeats("exclusions", repeats)
 
 
-def _severity(sheets: Sheets, level: str, about: SheetMap, plan: Plan) -> None:
+def _severity(
+    sheets: Sheets, level: str, about: SheetMap, plan: Plan, never_excluded: Sequence[str]
+) -> None:
     faults, repeats = Faults(sheets.book.place(sheets.sheet(level, about))), 0
-    allowed = {
-        "",
-        *(r["exclusion"] for _, r in plan.exclusions),
-        *sheets.given.scheme.get("never_excluded", []),
-    }
+    allowed = {"", *(r["exclusion"] for _, r in plan.exclusions), *never_excluded}
     seen = {(r["code"], r["type"]): r["exclusion"] for _, r in plan.levels}
     for number, row in sheets.rows(level, about):
         of, table = row["type"].upper() or level.upper(), table_name(row["exclusion"])

@@ -18,6 +18,8 @@ from tables.tiny import Answer, Both, case
 from grouper import CaseFileError, ImportReport, TableError, load_drg
 from grouper._import_drg2 import import_drg2, scheme_places
 from grouper._import_drg2_plan import Drg2Options
+from grouper._import_lists import Entry, label_of, name_sets, split_of
+from grouper._import_lists_logic import read_logic, written
 
 pytest.importorskip("python_calamine")
 
@@ -540,6 +542,8 @@ def test_options_and_keys_that_are_not_known_are_refused(tmp_path: Path) -> None
     assert "mdcx" in refusal(tmp_path, sheets(), "mdcx = true")
     said = refusal(tmp_path, sheets(), '[scheme]\ngrey = "x"')
     assert "options.toml:2: grey: Extra inputs" in said
+    said = refusal(tmp_path, sheets(), "[scheme]\nnever_excluded = 3")
+    assert "options.toml:2: never_excluded: Input should be" in said
     given = sheets()
     given["CC"][1][3] = "EX_999"
     both, _ = imported(tmp_path, '[scheme]\nnever_excluded = ["EX_999"]', given)
@@ -563,3 +567,103 @@ def test_an_unknown_key_without_a_file_of_options_is_placed_in_the_schemes_own(
 ) -> None:
     places = scheme_places(None)
     assert [str(p) for p in places.values()] == ["scheme.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("手术或操作1+手术或操作2（至少有一个是主要手术或操作）",
+         "ZYSS in {OP1_JA1, OP2_JA1} and {ZYSS, QTSS} in OP1_JA1 and {ZYSS, QTSS} in OP2_JA1"),
+        ("其他诊断 + 主要手术1", "QTZD in DI_JA1 and ZYSS in OP1_JA1"),
+        ("主要诊断 或 主要手术3", "ZYZD in DI_JA1 or ZYSS in OP3_JA1"),
+        ("手术或操作1≥2", "length(OP1_JA1 ∩ {ZYSS, QTSS})>=2"),
+        ("主要诊断 不包含 手术或操作2", "ZYZD in DI_JA1 and {ZYSS, QTSS} not in OP2_JA1"),
+        ("包含 JA1 的手术", "ZYSS in {OP1_JA1, OP2_JA1, OP3_JA1}"),
+        ("同时包含JA1的手术", "{ZYSS, QTSS} in {OP1_JA1, OP2_JA1, OP3_JA1}"),
+        ("不足1岁", None),
+        ("年龄不足1岁 且 女", "NL<1 and XB=2"),
+        ("principal and any_procedure2", "ZYZD in DI_JA1 and {ZYSS, QTSS} in OP2_JA1"),
+    ],
+)  # fmt: skip
+def test_expressions_become_rules(text: str, rule: str | None) -> None:
+    entry = Entry("JA1", "MDCJ", "sheet", 1)
+    for name in ("主要诊断", "手术或操作1", "手术或操作2", "主要手术或操作3"):
+        label = label_of(name)
+        assert label is not None
+        entry.open(label, 1).codes["x"] = ""
+    name_sets(entry)
+    if rule is None:
+        with pytest.raises(TableError, match=r"sheet:1: JA1: .*is not known"):
+            read_logic(text, entry, {"JA1": entry})
+    else:
+        assert written(read_logic(text, entry, {"JA1": entry})) == rule
+
+
+@pytest.mark.parametrize(
+    ("name", "adrg", "rule"),
+    [
+        ("糖尿病伴并发症，不伴合并症", "糖尿病伴并发症", ""),
+        ("糖尿病伴并发症", "糖尿病伴并发症", None),
+        ("肺炎，伴重要合并症和伴随病", "肺炎", "QTZD in MCC"),
+        ("肺炎，伴一般合并症", "肺炎", "QTZD in CC"),
+        ("肺炎，不伴严重合并症或并发症", "肺炎", ""),
+    ],
+)
+def test_words_of_a_drg_are_read_behind_the_name_of_its_adrg(
+    name: str, adrg: str, rule: str | None
+) -> None:
+    assert split_of(name, adrg) == rule
+
+
+def test_a_list_alone_on_its_side_needs_no_number() -> None:
+    entry = Entry("AB1", "MDCA", "sheet", 1)
+    label = label_of("主要手术1")
+    assert label is not None
+    entry.open(label, 1).codes["x"] = ""
+    name_sets(entry)
+    assert written(read_logic("主要手术", entry, {})) == "ZYSS in OP1_AB1"
+
+
+def test_what_must_not_be_there_is_asked_for_so(tmp_path: Path) -> None:
+    given = sheets()
+    at = next(k for k, r in enumerate(given["入组条件"]) if r[1] == "CZ1")
+    given["入组条件"][at + 2 : at + 2] = [
+        ["", "", "不包含以下手术或操作：", ""],
+        ["", "", "13.4100", ""],
+    ]
+    both, _ = imported(tmp_path, "ambiguous = false", given)
+    assert rules(both)["CZ1"] == "ZYZD in DI_CZ1 and {ZYSS, QTSS} not in OP_CZ1"
+    assert both("H25.900", px=["69.0100"]).group == "CZ19"
+    assert both("H25.900", px=["69.0100", "13.4100"]).status == "ungrouped"
+
+
+def test_a_bare_or_begins_a_list_of_the_same_kind(tmp_path: Path) -> None:
+    given = sheets()
+    at = next(k for k, r in enumerate(given["入组条件"]) if r[2] == "和")
+    given["入组条件"][at][2] = "或"
+    both, _ = imported(tmp_path, given=given)
+    assert rules(both)["AC1"] == "{ZYSS, QTSS} in OP1_AC1 or {ZYSS, QTSS} in OP2_AC1"
+
+
+def test_lists_of_drgs_and_severity_in_their_other_layouts(tmp_path: Path) -> None:
+    usual = imported(tmp_path / "a")[0].scheme.fingerprint
+    given = sheets()
+    given["DRG组"] = [[r[2], r[3]] for r in given["DRG组"]]
+    mcc, cc = given.pop("MCC"), given.pop("CC")
+    both_levels = [[*r, "MCC"] for r in mcc[1:]] + [[*r, "cc"] for r in cc[1:]]
+    given["CC列表"] = [[*cc[0], "类型"], *both_levels]
+    given["排除表"] += [["3", "7", "A00.000", ""], ["4", "", "A01.000", ""]]
+    both, _ = imported(tmp_path / "b", given=given)
+    assert both.scheme.exclusions["EX_7"] == {"A00.000", "A01.000"}
+    assert both.scheme.mcc == {"J96.000": "EX_1"}
+    given["排除表"] = given["排除表"][:3]
+    assert imported(tmp_path / "c", given=given)[0].scheme.fingerprint == usual
+    given["CC列表"].append(["4", "I10.x00", "", "表2", "CC"])
+    assert "CC I10.x00 has two exclusion tables" in refusal(tmp_path / "d", given)
+
+
+def test_the_order_of_mdcs_may_be_numbered(tmp_path: Path) -> None:
+    given = sheets()
+    given["MDC"] = [["MDC", "名称", "顺序"], ["B", "x", "9"], ["W", "y", "8"], ["V", "z", "7"]]
+    both, _ = imported(tmp_path, given=given)
+    assert [m.code[-1] for m in both.scheme.mdcs][4:7] == ["V", "W", "B"]

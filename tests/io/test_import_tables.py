@@ -241,6 +241,8 @@ def test_missing_and_doubtful_tables_are_refused(tmp_path: Path) -> None:
     assert "'xx' is no table; known: mdc" in refusal(tmp_path, whole, '[sheets]\nxx = "CC"')
     assert "'x' is no column; known: code" in refusal(tmp_path, whole, '[columns.cc]\nx = "CC"')
     assert "sheetz" in refusal(tmp_path, whole, '[sheetz]\nx = "CC"')
+    said = refusal(tmp_path, whole, "[scheme]\nsources = 3")
+    assert "map.toml:2: sources: Input should be" in said
     said = refusal(tmp_path, whole, '[scheme]\ncolour = "red"')
     assert "map.toml:2: colour: Extra inputs" in said
     assert "not imported" in refusal(tmp_path, whole, '[scheme]\ninherits = "chs-drg-1.1"')
@@ -525,6 +527,10 @@ def test_refusals_of_rule_sheets_name_sheet_row_and_column(
         ('other = "次诊断"', 'other = "次"', "病组.*no column 次"),
         ('[drgs]\nsheet = "细分"\n[drgs.columns]\ncode = "细分组"\nname = "名称"\nrule = "条件"\n', "",
          "map.toml: a rule sheet needs \\[drgs\\]"),
+        ('[exclusions]\nsheet = "排除"\n[exclusions.columns]\nexclusion = "表"\nprincipal = "诊断"\n', "",
+         "严重:2: .*exclusion: '1' has no rows"),
+        ("ambiguous = false", "ambiguous = false\n[scheme]\nnever_excluded = 3",
+         "map.toml:.*never_excluded: Input should be"),
         ("ambiguous = false", "ambigous = false", "map.toml:.*ambigous"),
     ],
 )  # fmt: skip
@@ -534,3 +540,62 @@ def test_maps_that_do_not_fit_are_refused(
     assert before in MAP
     folder = write_folder(tmp_path / "in", SEVENTH)
     assert re.search(match, refusal(tmp_path, folder, MAP.replace(before, after, 1)))
+
+
+def test_sites_order_and_logic_in_parts(tmp_path: Path) -> None:
+    given: Sheets = {
+        "病组": [
+            ["病组", "大类", "主手术", "逻辑"],
+            ["ZB1", "MDCZ", "01.2400", "main"],
+            ["ZB1", "", "34.0200", "年龄>=70岁"],
+            ["", "MDCZ", "34.0201", "年龄>=70岁"],
+            ["BZ1", "MDCB", "", "年龄>=0岁"],
+        ],
+        "大类": [
+            ["大类", "名称", "诊断", "次序", "部位"],
+            ["MDCB", "", "S06.900、S27.000", "1", ""],
+            ["MDCZ", "", "S06.900", "0", "头"],
+            ["MDCZ", "", "S27.000", "", "胸"],
+        ],
+        "细分": [["细分组", "名称", "条件"], ["ZB19", "", ""], ["BZ19", "", ""]],
+        **{k: SEVENTH[k] for k in ("严重", "一般", "排除")},
+    }
+    text = re.sub(
+        r'name = "名称"\nmdc = "大类"\n(?:.*\n){4}', 'mdc = "大类"\nmain = "主手术"\n', MAP, count=1
+    )
+    text = text.replace(
+        'principal = "诊断"\n', 'principal = "诊断"\norder = "次序"\nsite = "部位"\n', 1
+    )
+    both, _ = seventh(tmp_path / "a", given, text)
+    assert [m.code for m in both.scheme.mdcs] == ["MDCZ", "MDCB"]
+    assert both.scheme.adrgs[0].text == "ZYSS in OP_ZB1 or NL>=70"
+    assert landed(both("S06.900", "S27.000", px=["34.0201"])) == ("grouped", "ZB19")
+    assert landed(both("S06.900", px=["34.0201"])) == ("grouped", "BZ19")
+    unordered = text.replace('order = "次序"\n', "")
+    both, report = seventh(tmp_path / "b", given, unordered)
+    assert [m.code for m in both.scheme.mdcs] == ["MDCZ", "MDCB"]  # first in any case
+    assert report.ignored_columns == ["大类: 次序"]
+    given["大类"][1][3], given["大类"][2][3] = "0", "1"
+    both, _ = seventh(tmp_path / "c", given, text)
+    assert [m.code for m in both.scheme.mdcs] == ["MDCB", "MDCZ"]
+    given["病组"][2][1] = "MDCB"
+    folder = write_folder(tmp_path / "in", given)
+    assert "row 3: mdc: ZB1 is in MDCB here and in MDCZ above" in refusal(tmp_path, folder, text)
+
+
+def test_levels_that_contradict_or_are_never_excluded(tmp_path: Path) -> None:
+    given = {**SEVENTH, "严重": [["编码", "排除"], ["J96.000", "1"], ["J96.000", "无"]]}
+    said = refusal(tmp_path, write_folder(tmp_path / "in", given), MAP)
+    assert "in · 严重:3: row 3: exclusion: MCC J96.000 has two exclusion tables" in said
+    given["严重"] = [["编码", "排除"], ["J96.000", "EX_999"]]
+    text = MAP + '[scheme]\nnever_excluded = ["EX_999"]\n'
+    both, _ = seventh(tmp_path / "b", given, text)
+    assert both.scheme.mcc == {"J96.000": "EX_999"}
+
+
+def test_types_may_be_written_small(tmp_path: Path, usual: str) -> None:
+    given = small()
+    for row in given["CC"][1:]:
+        row[3] = row[3].lower()
+    import_tables(write_folder(tmp_path / "in", given), tmp_path / "out", id="small")
+    assert load_drg(tmp_path / "out").fingerprint == usual
