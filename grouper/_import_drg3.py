@@ -143,7 +143,7 @@ def import_drg3(
     name = id or Path(output).name
     about = {"id": name, "title": title or f"CHS-DRG 3.0 ({book.name})", **SETTINGS}
     settings, given = scheme_settings(book, about, options)
-    _refuse(book, sheets, tables, given)
+    refuse_rows(book, sheets, tables, given)
     _move_remainders(tables, sheets, given, report)
     write_scheme(Path(output), settings, tables, report, overwrite=overwrite)
     return report
@@ -261,7 +261,7 @@ def _amend(rows: Numbered, amend: Path | str, report: ImportReport) -> None:
 # -------------------------------------------------------------------------------------- refusing
 
 
-def _refuse(
+def refuse_rows(
     book: Workbook, sheets: Mapping[str, str], tables: Mapping[str, Numbered], s: SchemeSettings
 ) -> None:
     """Refuse rows that the loader would refuse, all of a sheet at once.

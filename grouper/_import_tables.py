@@ -16,7 +16,7 @@ from typing import Any
 
 from grouper._import_drg2 import scheme_places, write_plan
 from grouper._import_drg2_source import read_source, sheet_rows
-from grouper._import_drg3 import COLUMNS, KEYS, SHEETS, _refuse, write_scheme
+from grouper._import_drg3 import COLUMNS, KEYS, SHEETS, refuse_rows, write_scheme
 from grouper._import_tables_rules import TablesMap, read_rules, sheet_named
 from grouper._scheme_files import ImportReport
 from grouper._workbook import Column, Workbook
@@ -91,7 +91,7 @@ def import_tables(
     for table, rows in tables.items():
         tables[table] = _distinct(rows, table, sheets[table], report)
     _fill(tables, sheets, report)
-    _refuse(book, sheets, tables, checked)
+    refuse_rows(book, sheets, tables, checked)
     write_scheme(target, settings, tables, report, overwrite=overwrite)
     return report
 

@@ -52,7 +52,7 @@ def place_of(places: Mapping[Location, Place], at: Location) -> Place:
 
 def known_part(places: Mapping[Location, Place], at: Location) -> Location:
     """Return the longest beginning of a location that is in the file."""
-    while at not in places:
+    while at and at not in places:
         at = at[:-1]
     return at
 
