@@ -11,6 +11,7 @@ from grouper.tables._dip_scheme import DipScheme, load_dip
 from grouper.tables._drg_scheme import FILE, DrgScheme
 from grouper.tables._files import SHIPPED, read_toml
 from grouper.tables._load import load_drg_folder
+from grouper.tables._zipped import unzipped
 
 Scheme: TypeAlias = DrgScheme | DipScheme
 """A scheme of either kind; both have id, title, fingerprint, settings and arrays."""
@@ -24,7 +25,7 @@ def scheme_ids() -> list[str]:
 
 
 def load_scheme(name: str | Path) -> Scheme:
-    """Load a scheme (分组方案): the id of a shipped one, or a folder in the same layout.
+    """Load a scheme (分组方案): the id of a shipped one, a folder in the same layout, or a .zip of one.
 
     Raises
     ------
@@ -41,6 +42,11 @@ def scheme_folder(name: str | Path) -> Path:
         return SHIPPED / str(name)
     if (Path(name) / FILE).is_file():
         return Path(name)
+    if Path(name).is_file() and Path(name).suffix.casefold() == ".zip":
+        return unzipped(Path(name))
+    if Path(name).is_file() and Path(name).suffix.casefold() in (".xlsx", ".xls"):
+        cure = "make a folder of it: grouper tables import drg3 (or tables, dip3) FILE -o DIR"
+        raise TableError(f"a workbook is no scheme; {cure}", file=Path(name).name)
     if Path(name).is_dir():
         raise TableError(f"the folder {name} has no such file", file=FILE)
     raise SchemeNotFound(str(name), scheme_ids())
