@@ -15,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from tables.tiny import case, write_csv
+from tiny import case, write_csv
 
 from grouper.tables._rules import And, Atom, Compare, Const, Count, Member, Or, Rule, parse, sets_of
 from grouper.tables._types import DIAGNOSES, PROCEDURES, Side

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from drg3 import make_tables, write_scheme
 from shared import shared
-from tables.tiny import Answer, Both
+from tiny import Answer, Both
 
 
 @pytest.fixture(scope="module")

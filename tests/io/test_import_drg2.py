@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import xlsxwriter
-from tables.tiny import Answer, Both, case
+from tiny import Answer, Both, case
 
 from grouper import CaseFileError, ImportReport, TableError, load_drg
 from grouper._import_drg2 import import_drg2, scheme_places

@@ -10,7 +10,7 @@ import pytest
 from drg3 import COLUMNS, make_tables
 from drg3_book import HEADERS, SMALL, Sheets, changed, with_row, write_book
 from shared import SHIPPED, shared
-from tables.tiny import Both
+from tiny import Both
 
 from grouper import CaseFileError, ImportReport, TableError, import_drg3, load_drg
 from grouper.tables import check

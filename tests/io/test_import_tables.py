@@ -11,7 +11,7 @@ import pytest
 import xlsxwriter
 from drg3_book import HEADERS, SMALL
 from shared import EXPECTED, expected_cases, shared
-from tables.tiny import Answer, Both, case
+from tiny import Answer, Both, case
 
 from grouper import CaseFileError, ImportReport, TableError, group, import_drg3, load_drg
 from grouper._import_tables import import_tables

@@ -14,7 +14,7 @@ from naive import NaiveScheme
 from naive.rules import parse as naive_parse
 from oracle.draw_drg3 import draw
 from shared import shared
-from tables.tiny import of_kernel, of_oracle
+from tiny import of_kernel, of_oracle
 
 from grouper import DrgScheme, group, load_drg
 from grouper.tables import check, parse, text_of

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from oracle.draw import draw_cases
+from policies import POLICY, TABLES
 from shared import SHIPPED
-from tables.policies import POLICY, TABLES
-from tables.tiny import tiny_codes, tiny_scheme
+from tiny import tiny_codes, tiny_scheme
 
 import grouper
 from grouper import CaseSchemaError, Editions, PolicyError, SchemeNotFound, SettlementError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from oracle.draw import draw_cases
-from tables.tiny import case, tiny_scheme
+from tiny import case, tiny_scheme
 
 from grouper import (
     CaseSchemaError,

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from oracle.draw import draw_cases
 from shared import SCHEMES, SHIPPED, shared
+from tiny import tiny_scheme
 
 from grouper import DrgScheme, group
 from grouper.tables import _cache
 from grouper.tables._load import load_drg_folder
 from grouper.tables._types import DIAGNOSES, PROCEDURES
-
-from .tiny import tiny_scheme
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from shared import SHIPPED, shared
+from tiny import tiny_scheme
 
 from grouper import SchemeNotFound, TableError, load_drg, policy_ids, scheme_ids
 from grouper.tables import Finding, check, describe, list_shipped
 from grouper.tables._rules import Member, atoms
-
-from .tiny import tiny_scheme
 
 CLEAN: dict[str, Any] = {
     "mdc": [("MDCA", "ZYZD in DX"), ("MDCB", "")],

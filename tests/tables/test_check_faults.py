@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from oracle.draw import draw_cases
 from shared import ROOT, SCHEMES, expected_cases, shared
+from tiny import case, tiny_codes, tiny_scheme
 
 from grouper import check_cases, group, load_drg, load_scheme
 from grouper.errors import GrouperError
@@ -17,7 +18,6 @@ from grouper.tables import check
 from grouper.tables._findings import KINDS
 
 from .test_check import CLEAN
-from .tiny import case, tiny_codes, tiny_scheme
 
 
 def whole(folder: Path) -> Path:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from policies import POLICY, Swap, budget, changed, param, write
 
 from grouper.tables import Finding, check, load_policy
 from grouper.tables._check_policy import check_policy
-
-from .policies import POLICY, Swap, budget, changed, param, write
 
 
 class Odd(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from shared import expected_cases, shared
+from tiny import case, tiny_scheme
 
 from grouper import CaseFileError, SchemeDiff, TableError, diff_schemes, group, load_scheme
 from grouper.errors import ConservationError
 
 from .test_check import CLEAN
-from .tiny import case, tiny_scheme
 
 
 def pair(folder: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> SchemeDiff:

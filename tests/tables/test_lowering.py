@@ -15,12 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHIPPED
+from tiny import Both, Rows, case, of_kernel, tiny_codes, tiny_scheme
 
 from grouper import load_drg
 from grouper.tables import text_of
 from grouper.tables._rules import And, Compare, Const, Count, Member, Or, Rule
-
-from .tiny import Both, Rows, case, of_kernel, tiny_codes, tiny_scheme
 
 # ----------------------------------------------------------------------------------- random schemes
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from policies import POLICY, Swap, changed, param, write
 
 from grouper.errors import PolicyError, TableError
 from grouper.tables import Policy, describe, load_policy, policy_ids, policy_schema
 from grouper.tables._files import SHIPPED
 from grouper.tables._policy_model import SELECTORS, PolicySettings
 from grouper.tables._toml_lines import lines_of
-
-from .policies import POLICY, Swap, changed, param, write
 
 DAY = date(2022, 6, 30)
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from policies import POLICY, Swap, budget, changed, param, write
 
 from grouper.errors import PolicyError, TableError
 from grouper.tables import load_policy, policy_ids
 from grouper.tables._policy_model import PARAMETERS
-
-from .policies import POLICY, Swap, budget, changed, param, write
 
 
 class Broken(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from shared import shared
+from tiny import Both, case, tiny_codes, tiny_scheme
 
 from grouper import (
     RuleError,
@@ -24,8 +25,6 @@ from grouper import (
 from grouper.errors import GrouperError
 from grouper.tables import load_codes
 from grouper.tables._drg_scheme import TABLES
-
-from .tiny import Both, case, tiny_codes, tiny_scheme
 
 WHOLE: dict[str, Any] = {
     "mdc": [("MDCA", "ZYZD in DX"), ("MDCB", "ZYZD in OTHER")],

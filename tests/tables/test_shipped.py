@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from shared import ROOT, shared
+from tiny import tiny_codes, tiny_scheme, write_csv
 
 from grouper import (
     DrgScheme,
@@ -30,8 +31,6 @@ from grouper import (
 from grouper.tables import load_codes
 from grouper.tables._drg_scheme import TABLES
 from grouper.tables._files import SHIPPED
-
-from .tiny import tiny_codes, tiny_scheme, write_csv
 
 GOLDEN = ROOT / "tests" / "golden" / "standards"
 scheme = cache(load_drg)

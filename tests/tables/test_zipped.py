@@ -6,11 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tiny import tiny_codes, tiny_scheme
 
 from grouper import TableError, load_drg, load_scheme
 
 from .test_check import CLEAN
-from .tiny import tiny_codes, tiny_scheme
 
 
 def packed(folder: Path, path: Path, prefix: str = "") -> Path:
