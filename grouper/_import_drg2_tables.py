@@ -14,10 +14,10 @@ from itertools import chain, groupby
 from grouper._import_drg2_codes import all_procedures
 from grouper._import_drg2_plan import Drg, Drg2Options, Mdc, Plan
 from grouper._import_lists import ALL, ANY_DIAGNOSIS, Entry, name_sets
-from grouper._import_lists_logic import facts_in, joined, rule_of, written
+from grouper._import_lists_logic import facts_in, joined, rule_of
 from grouper._scheme_files import ImportReport
 from grouper.errors import RuleError, TableError
-from grouper.tables._rules import And, Compare, Member, Or, Rule, atoms, parse
+from grouper.tables._rules import And, Compare, Member, Or, Rule, atoms, parse, text_of
 
 Numbered = list[tuple[int, dict[str, str]]]
 Sets = dict[str, Iterable[str]]
@@ -65,7 +65,7 @@ def _mdcs(plan: Plan, options: Drg2Options, report: ImportReport, sets: Sets) ->
             report.findings.append(f"{mdc.file}:{mdc.row}: {mdc.code} has no ADRG and is left out")
             continue
         rule = _mdc_rule(mdc, options, sets)
-        text = written(rule) if rule is not None else ""
+        text = text_of(rule) if rule is not None else ""
         sort = str(len(rows) + 1)
         rows.append(
             (mdc.row, {"code": mdc.code, "name": mdc.name or mdc.code, "rule": text, "sort": sort})
@@ -132,7 +132,7 @@ def _adrgs(plan: Plan, options: Drg2Options, report: ImportReport) -> Numbered:
         rule = rule_of(entry, plan.entries)
         if entry.mdc == "MDCP":
             rule = _with_age(entry, rule, options, report)
-        text = written(rule)
+        text = text_of(rule)
         row = {"code": entry.code, "name": entry.name or entry.code, "rule": text}
         rows.append((entry.row, {**row, "mdc": entry.mdc}))
     return rows
@@ -142,7 +142,7 @@ def _with_age(entry: Entry, rule: Rule, options: Drg2Options, report: ImportRepo
     """Add the age and weight that the name of a newborns' ADRG states; say so."""
     stated = facts_in(entry.name)
     if stated:
-        said = written(joined(And, stated))
+        said = text_of(joined(And, stated))
         report.findings.append(f"{entry.file}:{entry.row}: {entry.code}, as its name says: {said}")
     rule = joined(And, [rule, *stated])
     ages = {a.var for a in atoms(rule) if isinstance(a, Compare)}

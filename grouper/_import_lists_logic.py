@@ -27,7 +27,7 @@ from grouper._import_lists import (
     plain,
 )
 from grouper.errors import TableError
-from grouper.tables._rules import And, Compare, Count, Member, Or, Rule, text_of
+from grouper.tables._rules import And, Compare, Count, Member, Or, Rule
 
 ENGLISH = {
     "principal": "主要诊断",
@@ -47,16 +47,6 @@ def joined(kind: type[And] | type[Or], parts: Sequence[Rule]) -> Rule:
         flat += p.parts if isinstance(p, kind) else (p,)
     unique = tuple(dict.fromkeys(flat))
     return unique[0] if len(unique) == 1 else kind(unique)
-
-
-def written(rule: Rule) -> str:
-    """Write a rule, each alternative that asks for several things in brackets."""
-    if not isinstance(rule, And | Or):
-        return text_of(rule)
-    word = " and " if isinstance(rule, And) else " or "
-    return word.join(
-        f"({written(p)})" if isinstance(p, And | Or) else text_of(p) for p in rule.parts
-    )
 
 
 def rule_of(entry: Entry, entries: Mapping[str, Entry]) -> Rule:

@@ -304,7 +304,7 @@ def sides_of(names: tuple[str, ...]) -> Side:
 
 
 def text_of(rule: Rule) -> str:
-    """Write a rule in the language again; `parse(text_of(r))` gives `r` back."""
+    """Write a rule in the language again, bracketed; `parse(text_of(r))` gives `r` back."""
     match rule:
         case Const(value=v):
             return "1" if v else "0"
@@ -317,13 +317,10 @@ def text_of(rule: Rule) -> str:
             return f"{_braced(names)} {'not in' if negated else 'in'} {_braced(sets)}"
         case Count(set=name, vars=names, op=op, value=value):
             return f"length({name} ∩ {_braced(names)}){op}{value}"
-        case And(parts=parts):
-            return " and ".join(
+        case And(parts=parts) | Or(parts=parts):
+            word = " and " if isinstance(rule, And) else " or "
+            return word.join(
                 f"({text_of(p)})" if isinstance(p, And | Or) else text_of(p) for p in parts
-            )
-        case Or(parts=parts):
-            return " or ".join(
-                f"({text_of(p)})" if isinstance(p, Or) else text_of(p) for p in parts
             )
 
 

@@ -19,7 +19,8 @@ from grouper import CaseFileError, ImportReport, TableError, load_drg
 from grouper._import_drg2 import import_drg2, scheme_places
 from grouper._import_drg2_plan import Drg2Options
 from grouper._import_lists import Entry, label_of, name_sets, split_of
-from grouper._import_lists_logic import read_logic, written
+from grouper._import_lists_logic import read_logic
+from grouper.tables import text_of
 
 pytest.importorskip("python_calamine")
 
@@ -596,7 +597,7 @@ def test_expressions_become_rules(text: str, rule: str | None) -> None:
         with pytest.raises(TableError, match=r"sheet:1: JA1: .*is not known"):
             read_logic(text, entry, {"JA1": entry})
     else:
-        assert written(read_logic(text, entry, {"JA1": entry})) == rule
+        assert text_of(read_logic(text, entry, {"JA1": entry})) == rule
 
 
 @pytest.mark.parametrize(
@@ -621,7 +622,7 @@ def test_a_list_alone_on_its_side_needs_no_number() -> None:
     assert label is not None
     entry.open(label, 1).codes["x"] = ""
     name_sets(entry)
-    assert written(read_logic("主要手术", entry, {})) == "ZYSS in OP1_AB1"
+    assert text_of(read_logic("主要手术", entry, {})) == "ZYSS in OP1_AB1"
 
 
 def test_what_must_not_be_there_is_asked_for_so(tmp_path: Path) -> None:
