@@ -78,7 +78,9 @@ def assert_same(a: DrgScheme, b: DrgScheme) -> None:
         assert (v.table == w.table).all()
 
 
-@pytest.mark.parametrize("name", ["chs-drg-1.1", "chs-drg-1.1-qy", *SCHEMES])
+@pytest.mark.parametrize(
+    "name", ["chs-drg-1.1-qy", *(pytest.param(n, marks=pytest.mark.big) for n in SCHEMES)]
+)
 def test_a_kept_scheme_is_the_scheme(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
