@@ -122,8 +122,8 @@ def write_scheme(folder: Path, rules: Path) -> Path:
 
 # ------------------------------------------------------------------- a case for every group, from rules
 
-MOST = 400
-"""Ways of meeting MDC, ADRG and DRG that are tried for one group."""
+MOST, TRIED = 400, 60
+"""Ways of meeting MDC, ADRG and DRG for one group, and cases that are tried."""
 
 
 def ways(rule: Rule) -> Iterator[list[Atom]]:
@@ -246,9 +246,9 @@ def reach(tables: Tables, group: Any) -> Mapping[int, dict[str, Any]]:
     """Find a case for every DRG row; `group` is given cases and returns the row of each, or None."""
     found: dict[int, dict[str, Any]] = {}
     for row in range(len(tables.drg)):
-        tried = list(islice(candidates(tables, row), 60))
-        for given, landed in zip(tried, group(tried), strict=True):
-            if landed == row:
-                found[row] = given
-                break
+        left = islice(candidates(tables, row), TRIED)
+        while row not in found and (tried := list(islice(left, 4))):
+            for given, landed in zip(tried, group(tried), strict=True):
+                if landed == row and row not in found:
+                    found[row] = given
     return found
