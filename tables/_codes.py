@@ -33,6 +33,11 @@ class CodeList:
     def id(self) -> str:
         return self.settings.id
 
+    @property
+    def files(self) -> list[Path]:
+        """The tables that are there."""
+        return sorted(self.folder.glob("*.csv"))
+
     @cached_property
     def diagnoses(self) -> Mapping[str, str]:
         """Code -> name."""
