@@ -4,8 +4,6 @@ The key is a digest of every file that takes part and of the code that compiles 
 read. A file holds a checksum over everything behind it: what is cut, bent or foreign counts as not there. It
 is written beside its place and moved there at once; two processes may do so together. No place to write, no
 cache.
-
-`through` is the whole of it: look for the arrays, else compile and keep them.
 """
 
 from __future__ import annotations
@@ -16,19 +14,17 @@ import json
 import os
 import sys
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"grouper arrays 1"
 ENDING = ".arrays"
-UNFINISHED = f"{ENDING}.tmp"
 ALIGN = 64
 MOST = 32
 """Files that are kept: the newest."""
@@ -36,35 +32,7 @@ MOST = 32
 LEAST = 1 << 18
 """Bytes below which nothing is kept: it is compiled as fast as it is read."""
 
-HOUR = 3600
-"""Seconds after which an unfinished file is nobody's."""
-
 Arrays = Mapping[str, NDArray[Any]]
-
-S = TypeVar("S")
-
-
-def through(
-    files: Sequence[Path],
-    make: Callable[[], S],
-    pack: Callable[[S], Arrays],
-    unpack: Callable[[Arrays], S],
-) -> S:
-    """Return what `unpack` makes of the arrays kept for `files`; else `make` it, and keep it.
-
-    What is read while somebody writes to its files is not kept.
-    """
-    if folder() is None:
-        return make()
-    key = key_of(files)
-    kept = read(key)
-    if kept is not None:
-        with contextlib.suppress(KeyError, ValueError, TypeError):
-            return unpack(kept)
-    made = make()
-    if key_of(files) == key:
-        write(key, pack(made))
-    return made
 
 
 def folder() -> Path | None:
@@ -83,16 +51,10 @@ def folder() -> Path | None:
     return Path(base) / "grouper" if os.path.isabs(base) else None
 
 
-def _digest(start: bytes) -> hashlib.blake2b:
-    """Start a digest as strong as SHA-256, and twice as fast where no instruction helps that one."""
-    return hashlib.blake2b(start, digest_size=32)
-
-
 @cache
 def _stamp() -> bytes:
-    """Digest the code that reads and compiles schemes, Python's version and the size of a word."""
-    about = f"{sys.byteorder} {np.dtype(np.intp).itemsize} {sys.version}"  # and so Unicode's version
-    digest = _digest(about.encode())
+    """Digest the code that reads and compiles schemes, and the size of a word."""
+    digest = hashlib.sha256(f"{sys.byteorder} {np.dtype(np.intp).itemsize}".encode())
     for path in sorted(Path(__file__).parent.glob("_*.py")):
         digest.update(path.read_bytes())
     return digest.digest()
@@ -100,13 +62,12 @@ def _stamp() -> bytes:
 
 def key_of(files: Iterable[Path]) -> str:
     """Return the key of what is compiled from these files; those that are missing count as such."""
-    digest = _digest(_stamp())
+    digest = hashlib.sha256(_stamp())
     for path in files:
         try:
             data = path.read_bytes()
         except OSError:
-            digest.update(f"{path.name}\0-\0".encode())
-            continue
+            data = b""
         digest.update(f"{path.name}\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
@@ -120,25 +81,24 @@ def read(key: str) -> dict[str, NDArray[Any]] | None:
     try:
         path = place / f"{key}{ENDING}"
         with path.open("rb") as f:
-            data = np.empty(os.fstat(f.fileno()).st_size, np.uint8)
-            if f.readinto(memoryview(data)) != len(data):
+            data = bytearray(os.fstat(f.fileno()).st_size)  # arrays that kernels take as their own
+            if f.readinto(data) != len(data):
                 return None
         with contextlib.suppress(OSError):
             os.utime(path)
         return _unpack(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError):
+    except (OSError, ValueError, KeyError, TypeError, MemoryError):
         return None
 
 
-def _unpack(data: NDArray[np.uint8]) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays in a file's bytes as views; writable, so that kernels take them as they are."""
+def _unpack(data: bytearray) -> dict[str, NDArray[Any]] | None:
     head = len(MAGIC) + 16
-    if len(data) < head or data[: len(MAGIC)].tobytes() != MAGIC:
+    if len(data) < head or data[: len(MAGIC)] != MAGIC:
         return None
     checksum, length = np.frombuffer(data, "<u8", 2, len(MAGIC)).tolist()
     if zlib.crc32(memoryview(data)[len(MAGIC) + 8 :]) != checksum:
         return None
-    entries = json.loads(data[head : head + length].tobytes())
+    entries = json.loads(data[head : head + length])
     found = {}
     for name, (kind, shape, offset) in entries.items():
         count = int(np.prod(shape, dtype=np.int64))
@@ -153,7 +113,7 @@ def write(key: str, arrays: Arrays) -> None:
         return
     with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=UNFINISHED, dir=place)
+        handle, name = tempfile.mkstemp(suffix=".tmp", dir=place)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(_pack(arrays))
@@ -192,15 +152,8 @@ def _pack(arrays: Arrays) -> bytes:
 
 
 def _prune(place: Path) -> None:
-    """Remove all but the files used last, and what a process left that died while it wrote."""
-
-    def used(path: Path) -> float:
-        with contextlib.suppress(OSError):
-            return path.stat().st_mtime
-        return 0  # another process has just removed it
-
-    kept = sorted(place.glob(f"*{ENDING}"), key=used, reverse=True)
-    left = [p for p in place.glob(f"*{UNFINISHED}") if used(p) < time.time() - HOUR]
-    for path in (*kept[MOST:], *left):
+    """Remove all but the files used last."""
+    kept = sorted(place.glob(f"*{ENDING}"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in kept[MOST:]:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -33,11 +33,6 @@ class CodeList:
     def id(self) -> str:
         return self.settings.id
 
-    @property
-    def files(self) -> list[Path]:
-        """The tables that are there."""
-        return sorted(self.folder.glob("*.csv"))
-
     @cached_property
     def diagnoses(self) -> Mapping[str, str]:
         """Code -> name."""

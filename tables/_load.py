@@ -7,6 +7,7 @@ A folder holds ``scheme.toml`` and mdc, adrg, drg, sets, cc, exclusions as CSV. 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,21 +35,20 @@ class _Folder:
     own: Path
     base: Path | None
 
-    def rows(self, table: str, *columns: str) -> Iterator[tuple[str, int, list[str]]]:
-        """Yield (file, line, cells) of one table."""
+    def rows(self, table: str, *columns: str) -> list[tuple[str, int, list[str]]]:
+        """Return (file, line, cells) of one table."""
         file = f"{table}.csv"
         inherited = self.base is not None and not (self.own / file).exists()
         folder = self.base if inherited and self.base else self.own
         if table == "sets" and not (folder / file).exists():
-            return  # refused below with the names of the sets that the rules use
+            return []  # refused below with the names of the sets that the rules use
+        found = [(file, line, cells) for line, cells in read_table(folder / file, columns)]
         added = self.own / f"{table}.add.csv"
-        found = False
-        for path in (folder / file, *([added] if inherited and added.exists() else ())):
-            for line, cells in read_table(path, columns):
-                found = True
-                yield path.name, line, cells
+        if inherited and added.exists():
+            found += [(added.name, line, cells) for line, cells in read_table(added, columns)]
         if not found:
             raise TableError("the table is empty", file=file)
+        return found
 
 
 def load_drg_folder(folder: Path) -> DrgScheme:
@@ -61,12 +61,14 @@ def load_drg_folder(folder: Path) -> DrgScheme:
     settings = read_settings(folder / FILE, SchemeSettings)
     base = base_folder(folder, settings)
     codes = load_codes(settings.code_list, beside=folder) if settings.code_list else None
-    return _cache.through(
-        list(_files(folder, base, codes)),
-        lambda: _compiled(settings, folder, base, codes),
-        packed,
-        lambda kept: unpacked(kept, settings, folder, codes),
-    )
+    key = _cache.key_of(_files(folder, base, codes))
+    kept = _cache.read(key)
+    if kept is not None:
+        with contextlib.suppress(KeyError, ValueError):
+            return unpacked(kept, settings, folder, codes)
+    scheme = _compiled(settings, folder, base, codes)
+    _cache.write(key, packed(scheme))
+    return scheme
 
 
 def _files(folder: Path, base: Path | None, codes: CodeList | None) -> Iterator[Path]:
@@ -76,7 +78,7 @@ def _files(folder: Path, base: Path | None, codes: CodeList | None) -> Iterator[
         for table in TABLES:
             yield from (place / f"{table}.csv", place / f"{table}.add.csv")
     if codes is not None:
-        yield from codes.files
+        yield from sorted(codes.folder.glob("*.csv"))
 
 
 def _compiled(
@@ -275,23 +277,26 @@ def _known_codes(
     for row in rows:
         for name, side in sets_of(row.rule).items():
             used[name] = used.get(name, Side(0)) | side
-    diagnoses = {*(codes.diagnoses if codes else ())}.union(*levels.values(), *exclusions.values())
-    procedures = {*(codes.procedures if codes else ())}
+    known: dict[str, int] = {}
+
+    def note(texts: Iterable[str], side: int) -> None:
+        for text in texts:
+            known[text] = known.get(text, 0) | side
+
     for name, texts in members.items():
         side = used.get(name, DIAGNOSES | PROCEDURES)
-        if side & DIAGNOSES:
-            diagnoses |= texts
-        if side & PROCEDURES:
-            procedures |= texts
-    return {
-        **dict.fromkeys(diagnoses, int(DIAGNOSES)),
-        **dict.fromkeys(procedures, int(PROCEDURES)),
-        **dict.fromkeys(diagnoses & procedures, int(DIAGNOSES | PROCEDURES)),
-    }
+        both = (DIAGNOSES if side & DIAGNOSES else 0) | (PROCEDURES if side & PROCEDURES else 0)
+        note(texts, int(both))
+    for listed in (*levels.values(), *exclusions.values()):
+        note(listed, int(DIAGNOSES))
+    if codes:
+        note(codes.diagnoses, int(DIAGNOSES))
+        note(codes.procedures, int(PROCEDURES))
+    return known
 
 
 def _ids(texts: Iterable[str], ids: Mapping[str, int]) -> NDArray[np.int32]:
-    return np.sort(np.fromiter(map(ids.__getitem__, texts), np.int32))
+    return np.array(sorted(ids[t] for t in texts), np.int32)
 
 
 def _literals(rules: Iterable[Rule]) -> dict[str, int]:

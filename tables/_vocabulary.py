@@ -79,12 +79,13 @@ class Vocabulary:
         is a key of the clinical map, id. The last slot stays empty, so a probe always ends.
         """
         value, texts = {**self.ids, **self.mapped}, self._texts
-        spelled = [text.encode() for text in texts]
-        raw = np.array(spelled, f"S{MAX_BYTES}").view(np.uint8).reshape(-1, MAX_BYTES)
-        ids = np.fromiter(map(value.__getitem__, texts), np.int64, len(texts)) + ID_BIAS
-        mapped = np.fromiter(map(self.mapped.__contains__, texts), np.uint64, len(texts))
-        meta = np.fromiter(map(len, spelled), np.uint64, len(texts))
-        meta |= mapped << MAPPED_SHIFT | ids.astype(np.uint64) << ID_SHIFT
+        raw = np.zeros((len(texts), MAX_BYTES), np.uint8)
+        meta = np.zeros(len(texts), np.uint64)
+        for k, text in enumerate(texts):
+            b = text.encode()
+            raw[k, : len(b)] = np.frombuffer(b, np.uint8)
+            mapped = (text in self.mapped) << int(MAPPED_SHIFT)
+            meta[k] = len(b) | mapped | (value[text] + ID_BIAS) << int(ID_SHIFT)
         words = raw.view("<u8").astype(np.uint64)
         home = (hash_words(words[:, 0], words[:, 1]) & np.uint64(self.mask)).astype(np.int64)
         order = np.argsort(home, kind="stable")
@@ -98,7 +99,6 @@ class Vocabulary:
     def keep(self, table: U64) -> None:
         """Take a table that was built from these codes before."""
         vars(self)["table"] = table
-        vars(self)["mask"] = (1 << (len(table) - 1).bit_length() - 1) - 1
 
     @cached_property
     def mask(self) -> int:
