@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -144,51 +143,32 @@ def read_table(
     TableError : missing file or column, a row of another width, not UTF-8, an empty table.
     """
     name = path.name
-    text = _table_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = [clean_text(h) for h in next(reader, [])]
-        if lacking := [c for c in columns if c not in header]:
-            raise TableError(f"no column {', '.join(lacking)}; it has {header}", file=name, row=1)
-        width = len(header)
-        where = [(header.index(c), c == "name") for c in columns]
-        where += [(header.index(c) if c in header else width, False) for c in optional]
-        clean = _cleaner(where, text)
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != width:
-                message = f"{len(cells)} cells where the header has {width}"
-                raise TableError(message, file=name, row=reader.line_num)
-            cells.append("")  # that of the columns that are absent
-            yield reader.line_num, clean(cells)
+        with path.open(encoding="utf-8-sig", newline="") as f:
+            reader = csv.reader(f, strict=True)
+            header = [clean_text(h) for h in next(reader, [])]
+            if lacking := [c for c in columns if c not in header]:
+                raise TableError(
+                    f"no column {', '.join(lacking)}; it has {header}", file=name, row=1
+                )
+            where = [(header.index(c), c == "name") for c in columns]
+            where += [(header.index(c) if c in header else -1, False) for c in optional]
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    message = f"{len(cells)} cells where the header has {len(header)}"
+                    raise TableError(message, file=name, row=reader.line_num)
+                yield (
+                    reader.line_num,
+                    [_cell(cells[k], is_name) if k >= 0 else "" for k, is_name in where],
+                )
+    except FileNotFoundError:
+        raise TableError("no such file", file=name) from None
+    except UnicodeDecodeError as e:
+        raise TableError(f"not UTF-8 at byte {e.start}; save it as UTF-8", file=name) from None
     except csv.Error as e:
         raise TableError(f"not a CSV table: {e}", file=name) from None
-
-
-def _table_text(path: Path) -> str:
-    """Read a file as UTF-8 without a byte-order mark."""
-    try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except FileNotFoundError:
-        raise TableError("no such file", file=path.name) from None
-    except UnicodeDecodeError as e:
-        message = f"not UTF-8 at byte {e.start}; save it as UTF-8"
-        raise TableError(message, file=path.name) from None
-
-
-def _cleaner(
-    where: Sequence[tuple[int, bool]], text: str
-) -> Callable[[Sequence[str]], list[str]]:
-    """Return what picks and cleans the cells of a row; (place, is a name) of each, `text` of all."""
-    if "_x000" in text:
-        return lambda cells: [_cell(cells[k], is_name) for k, is_name in where]
-    if text.isascii() or all(is_name for _, is_name in where):
-        places = [k for k, _ in where]
-        return lambda cells: [cells[k].strip() for k in places]
-    return lambda cells: [
-        c.strip() if (c := cells[k]).isascii() or is_name else clean_text(c) for k, is_name in where
-    ]
 
 
 def _cell(text: str, is_name: bool) -> str:

@@ -193,6 +193,7 @@ def test_a_refusal_that_no_rule_foresees_is_still_an_error(
 # -------------------------------------------------------------------------------- only what is certain
 
 
+@pytest.mark.big
 @pytest.mark.parametrize("name", [n for n in SCHEMES if n != "drg_1_1"])
 def test_a_row_that_is_called_unreachable_is_never_reached(name: str) -> None:
     folder = shared(f"facts/{name}")

@@ -330,6 +330,7 @@ def test_parts_that_do_not_add_up_are_never_shown(
 # ----------------------------------------------------------------------------------- DIP and files
 
 
+@pytest.mark.big
 def test_dip_catalogues(tmp_path: Path) -> None:
     groups = (load_scheme("dip-demo").folder / "groups.csv").read_text("utf-8").splitlines()
     header, first, second, *rest = groups
