@@ -64,7 +64,7 @@ def packed(s: DrgScheme) -> dict[str, NDArray[Any]]:
     principals = [np.array(sorted(ids[c] for c in s.exclusions[x]), np.int32) for x in tables]
     arrays: dict[str, NDArray[Any]] = {
         "told": _bytes(json.dumps(told, ensure_ascii=False)),
-        "codes": _bytes("\n".join(s.codes)),
+        "codes": _bytes(json.dumps(s.codes, ensure_ascii=False)),
         "sides": s.sides,
         "set_ids": np.concatenate([*members, np.zeros(0, np.int32)]),
         "set_ends": np.cumsum([len(m) for m in members], dtype=np.int64),
@@ -89,7 +89,7 @@ def unpacked(
     KeyError, ValueError : it is not that.
     """
     told = json.loads(kept["told"].tobytes())
-    codes = tuple(kept["codes"].tobytes().decode().split("\n"))
+    codes = tuple(json.loads(kept["codes"].tobytes()))
     mdcs, adrgs, drgs = (tuple(Row(*r) for r in rows) for rows in told["rows"])
 
     def sets() -> dict[str, NDArray[np.int32]]:

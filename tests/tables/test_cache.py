@@ -165,6 +165,17 @@ def test_other_arrays_under_this_key_are_not_believed(
     assert_same(plain, load_drg_folder(small))
 
 
+def test_a_code_with_a_line_break_is_still_one_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cache, "LEAST", 0)
+    sets = CLEAN["sets"] | {"PX": ["p0\nx", "p1"]}
+    folder = tiny_scheme(tmp_path / "s", **(CLEAN | {"sets": sets}))
+    compiled, again = load_drg_folder(folder), load_drg_folder(folder)
+    assert "p0\nx" in compiled.codes
+    assert_same(compiled, again)
+
+
 def test_small_schemes_are_not_kept(tmp_path: Path, place: Path) -> None:
     folder = tiny_scheme(
         tmp_path / "s",
