@@ -27,6 +27,7 @@ _HOME = {
     "ImportReport": "_scheme_files",
     "Policy": "tables",
     "PolicyError": "errors",
+    "QualityReport": "_quality",
     "Reason": "tables",
     "Reconciliation": "_reconcile",
     "RuleError": "errors",
@@ -46,6 +47,7 @@ _HOME = {
     "budget_point_value": "_budget_value",
     "calibrate": "_calibration",
     "check_cases": "_check_cases",
+    "check_quality": "_quality",
     "content_hash": "io",
     "diff_schemes": "_diff",
     "encode": "_cases",
@@ -100,6 +102,7 @@ __all__ = [
     "ImportReport",
     "Policy",
     "PolicyError",
+    "QualityReport",
     "Reason",
     "Reconciliation",
     "RuleError",
@@ -120,6 +123,7 @@ __all__ = [
     "budget_point_value",
     "calibrate",
     "check_cases",
+    "check_quality",
     "content_hash",
     "diff_schemes",
     "encode",
@@ -189,6 +193,7 @@ if TYPE_CHECKING:
     from grouper._import_tables import import_tables
     from grouper._import_weights import WeightsReport, import_weights
     from grouper._publishing import publish_run
+    from grouper._quality import QualityReport, check_quality
     from grouper._reconcile import Reconciliation, reconcile
     from grouper._scheme_files import ImportReport
     from grouper._settlement import Settlement, settle

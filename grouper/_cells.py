@@ -13,7 +13,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -306,6 +306,44 @@ def _day(text: str) -> tuple[date | None, list[str]]:
                 break
             return value, ["other layouts of a date"] if k or plain != text else []
     return None, ["not a date"]
+
+
+_CLOCK = re.compile(r"(?P<h>[0-9]{1,2}):(?P<m>[0-9]{2})(:(?P<s>[0-9]{2}))?")
+_COMPACT = re.compile(r"[0-9]{8}[ T]?(?P<h>[0-9]{2})(?P<m>[0-9]{2})(?P<s>[0-9]{2})?")
+
+
+def read_time(column: Chunks) -> Cells:
+    """Read dates and times as timestamps in seconds; what is none is null and counted."""
+    kind, seconds = column.type, pa.timestamp("s")
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        column = pc.local_timestamp(column)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return Cells(
+            column.cast(pa.timestamp("us"), safe=False).cast(seconds, safe=False), Counter()
+        )
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+        raise Unfit
+    column, trimmed = tidy(as_text(column))
+    counts = Counter({"blanks trimmed": trimmed})
+    try:
+        return Cells(column.cast(pa.timestamp("us")).cast(seconds, safe=False), counts)
+    except pa.ArrowInvalid:
+        column, notes = _by_distinct(column, _moment, seconds)
+    return Cells(column, counts + notes)
+
+
+def _moment(text: str) -> tuple[datetime | None, list[str]]:
+    """Read a date and the time of day behind it, if there is one."""
+    day, notes = _day(text)
+    if day is None:
+        return None, notes
+    plain = text.translate(FULL_WIDTH)
+    clock = _CLOCK.search(plain) or _COMPACT.fullmatch(plain)
+    hour, minute, second = (int(clock[k] or 0) for k in "hms") if clock else (0, 0, 0)
+    try:
+        return datetime(day.year, day.month, day.day, hour, minute, second), notes
+    except ValueError:
+        return None, ["not a date"]
 
 
 FLAGS = {"0": False, "1": True, "false": False, "true": True, "否": False, "是": True}

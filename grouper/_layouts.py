@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from grouper._cells import as_text
 from grouper._columns import COLUMNS
-from grouper._reading import Rows, Source
+from grouper._reading import ListTable, Rows, Source
 from grouper.errors import CaseSchemaError
 
 SEPARATOR = "|"
@@ -31,6 +31,8 @@ SEPARATOR = "|"
 
 CASE, DISEASE, OPERATION = "setlinfo", "diseinfo", "oprninfo"
 LONG = (CASE, DISEASE, OPERATION)
+FURTHER = ("icuinfo", "payinfo", "iteminfo", "bldinfo", "opspdiseinfo")
+"""Long tables that only quality control reads: intensive care, funds, charges, blood, outpatient."""
 ALSO = {
     "mdtrt_id": "case_id",
     "hosp_lv": "hospital_level",
@@ -80,7 +82,7 @@ class _Long:
         places = sorted({self.place[n] for n in held})
         rows = self.source.load(places)
         of = dict(zip(places, rows.columns, strict=True))
-        return {n: _text(of[self.place[n]]) for n in held}
+        return {n: text(of[self.place[n]]) for n in held}
 
     def need(self, *names: str) -> None:
         """Refuse a table that lacks one of the columns.
@@ -94,11 +96,13 @@ class _Long:
             raise CaseSchemaError([message, f"the headers are: {', '.join(self.source.headers)}"])
 
 
-def _chunked(column: Any) -> Any:
+def chunked(column: Any) -> Any:
+    """Return a column in chunks."""
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
-def _text(column: Any) -> Any:
+def text(column: Any) -> Any:
+    """Return a column as one array of trimmed strings, "" where a cell is empty."""
     texts = as_text(column)
     texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     return pc.utf8_trim_whitespace(pc.fill_null(texts.cast(pa.string()), ""))
@@ -122,7 +126,8 @@ def _long(tables: Mapping[str, Source]) -> Source:
         operations.need(key, "oprn_oprt_code")
     headers = [*fields.values(), "diagnoses", "procedures", "principals"]
     own_used = {*fields, key, *READ}
-    left = [h for s in tables.values() for h in s.headers if h.strip().casefold() not in own_used]
+    read = [tables[name] for name in LONG if name in tables]
+    left = [h for s in read for h in s.headers if h.strip().casefold() not in own_used]
     headers += [h for h in dict.fromkeys(left) if h not in fields and h not in headers]
 
     def load(places: Sequence[int]) -> Rows:
@@ -130,19 +135,26 @@ def _long(tables: Mapping[str, Source]) -> Source:
         at = sorted({cases.source.headers.index(h) for h in (*own, _header(key, cases))})
         rows = cases.source.load(at)
         loaded = {cases.source.headers[k]: c for k, c in zip(at, rows.columns, strict=True)}
-        ids = _text(loaded[_header(key, cases)])
+        ids = text(loaded[_header(key, cases)])
         found: dict[str, Any] = {ours: loaded[h] for h, ours in fields.items() if h in loaded}
         found |= _diagnoses(diseases, key, ids, rows.n, counts)
         found["procedures"] = _procedures(operations, key, ids, rows.n, counts)
         for name in ("icu_hours", "ventilator_hours"):
             if name in found:
                 found[name] = _hours(found[name], name, counts)
-        columns = [_chunked(found[headers[k]]) for k in places]
+        columns = [chunked(found[headers[k]]) for k in places]
         return Rows(columns, rows.n, rows.faults, rows.where)
 
     first = tables[CASE]
     parts = tuple(tables.values())
-    return Source(first.name, headers, load, counts, first.size, first.sha256, parts[1:])
+    lists = {}
+    for name, source in tables.items():
+        table = _Long(source)
+        if key in table.place:
+            lists[name] = ListTable(source, _header(key, table))
+        else:
+            counts[f"{name}: no column {key}, left out"] += 1
+    return Source(first.name, headers, load, counts, first.size, first.sha256, parts[1:], lists)
 
 
 def _header(key: str, table: _Long) -> str:
@@ -154,12 +166,12 @@ def _diagnoses(
 ) -> dict[str, pa.Array]:
     """Gather Western diagnoses, the flagged one first, and how many are flagged."""
     columns = table.texts((key, "diag_code", "maindiag_flag", "diag_type"))
-    case, rows = _places(columns[key], ids, DISEASE, counts)
+    case, rows = places(columns[key], ids, DISEASE, counts)
     kind = columns.get("diag_type")
     western = np.ones(len(case), np.bool_)
     if kind is not None:
-        western = _is_in(kind, WESTERN)[rows]
-        tcm = _is_in(kind, TCM)[rows]
+        western = is_in(kind, WESTERN)[rows]
+        tcm = is_in(kind, TCM)[rows]
         counts[f"{DISEASE}: diagnoses of Chinese medicine left out"] += int(tcm.sum())
         counts[f"{DISEASE}: diag_type unknown, read as Western"] += int((~western & ~tcm).sum())
         western |= ~tcm
@@ -168,7 +180,7 @@ def _diagnoses(
     if flags is None:
         counts[f"{DISEASE}: no maindiag_flag, the first is principal"] += 1
         return {"diagnoses": _lists(columns["diag_code"], case, rows, n), "principals": _ones(n)}
-    main = _is_in(flags, YES)[rows]
+    main = is_in(flags, YES)[rows]
     principals = np.bincount(case[main], minlength=n)
     has_any = np.bincount(case, minlength=n) > 0
     lost = np.flatnonzero((principals == 0) & has_any)
@@ -187,11 +199,11 @@ def _procedures(table: _Long | None, key: str, ids: Any, n: int, counts: Counter
     if table is None:
         return pa.array([[]] * n, pa.list_(pa.string()))
     columns = table.texts((key, "oprn_oprt_code", "main_oprn_flag", "oprn_oprt_type"))
-    case, rows = _places(columns[key], ids, OPERATION, counts)
+    case, rows = places(columns[key], ids, OPERATION, counts)
     main = np.zeros(len(case), np.bool_)
     for name in ("main_oprn_flag", "oprn_oprt_type"):
         if name in columns:
-            main = _is_in(columns[name], YES | {"主要手术", "主要"})[rows]
+            main = is_in(columns[name], YES | {"主要手术", "主要"})[rows]
             flagged = np.bincount(case[main], minlength=n)
             without = (flagged == 0) & (np.bincount(case, minlength=n) > 0)
             counts[f"{OPERATION}: cases none of whose procedures is flagged, the first taken"] += (
@@ -205,7 +217,7 @@ def _procedures(table: _Long | None, key: str, ids: Any, n: int, counts: Counter
     return _lists(columns["oprn_oprt_code"], case[order], rows[order], n)
 
 
-def _places(
+def places(
     keys: Any, ids: Any, name: str, counts: Counter[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (case, row) of every row of a long table that is of a case, by case."""
@@ -225,7 +237,7 @@ def _lists(codes: pa.Array, case: Any, rows: Any, n: int) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, codes.take(pa.array(rows)))
 
 
-def _is_in(texts: Any, words: set[str]) -> NDArray[np.bool_]:
+def is_in(texts: Any, words: set[str]) -> NDArray[np.bool_]:
     folded = pc.utf8_lower(texts)
     found = pc.is_in(folded, value_set=pa.array(sorted(words), pa.string()))
     return np.asarray(found.to_numpy(zero_copy_only=False))
@@ -240,13 +252,13 @@ _SPAN = re.compile(r"(\d{1,5})\s*[/天日]\s*(\d{1,2})(?:\s*[/时小]+\s*(\d{1,2
 
 def _hours(column: Any, name: str, counts: Counter[str]) -> pa.Array:
     """Read days/hours/minutes as whole hours, minutes left out; other cells stay as they are."""
-    texts = _text(column)
+    texts = text(column)
     encoded = texts.dictionary_encode()
     read, spans = [], []
-    for text in encoded.dictionary.to_pylist():
-        m = _SPAN.fullmatch(text)
+    for cell in encoded.dictionary.to_pylist():
+        m = _SPAN.fullmatch(cell)
         spans.append(m is not None)
-        read.append(str(int(m[1]) * 24 + int(m[2])) if m else text)
+        read.append(str(int(m[1]) * 24 + int(m[2])) if m else cell)
     index = encoded.indices.to_numpy()
     counts[f"{name}: days/hours/minutes read as hours"] += int(
         np.array([*spans, False])[index].sum()
@@ -316,15 +328,15 @@ def _wide(source: Source) -> Source:
         for k in places:
             parts = [columns[p] for p in of[k]]
             if k == 0:
-                texts = [_text(p) for p in parts]
+                texts = [text(p) for p in parts]
                 found.append(
                     pc.binary_join_element_wise(*texts, "-") if len(texts) > 1 else parts[0]
                 )
             elif k in gathered:
-                found.append(_gather([_text(p) for p in parts], rows.n, first=k == len(own) + 1))
+                found.append(_gather([text(p) for p in parts], rows.n, first=k == len(own) + 1))
             else:
                 found.append(parts[0])
-        return Rows(list(map(_chunked, found)), rows.n, rows.faults, rows.where)
+        return Rows(list(map(chunked, found)), rows.n, rows.faults, rows.where)
 
     return Source(source.name, headers, load, source.counts, source.size, source.sha256)
 
@@ -412,7 +424,7 @@ def join_long(sources: Sequence[Source]) -> Source:
     if DISEASE not in found:
         names = ", ".join(s.name for s in sources)
         raise CaseSchemaError([f"{CASE} without {DISEASE}: the folder holds {names}"])
-    return _long({name: found[name] for name in LONG if name in found})
+    return _long({name: found[name] for name in (*LONG, *FURTHER) if name in found})
 
 
 def renamed(source: Source) -> Source:

@@ -60,6 +60,14 @@ class Source:
     size: int = 0
     sha256: Callable[[], str] | None = None  # None: not a file
     beside: tuple[Source, ...] = ()  # further files that are read with it
+    tables: Mapping[str, ListTable] = field(default_factory=dict)  # the long tables it is made of
+
+
+class ListTable(NamedTuple):
+    """One long table of a settlement list; `key` is the header that names the case."""
+
+    source: Source
+    key: str
 
 
 class FileRead(NamedTuple):

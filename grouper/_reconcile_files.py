@@ -34,7 +34,7 @@ from grouper._reconcile_fields import (
     short,
 )
 from grouper.errors import CaseFileError, CaseSchemaError
-from grouper.io import ColumnMap, _is_personal, _nearest
+from grouper.io import ColumnMap, _nearest, is_personal
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def read_bureau(source: Path | str | pa.Table, given: ColumnMap, known_ids: set[
     """
     opened = _open(source, given)
     plan = _plan(opened.headers, given)
-    first = [] if _is_personal(opened.headers[0]) else [0]
+    first = [] if is_personal(opened.headers[0]) else [0]
     places = sorted({*plan.places.values(), *first})
     rows = opened.load(places)
     loaded, odd = {}, []
@@ -164,7 +164,7 @@ def _plan(headers: Sequence[str], given: ColumnMap) -> _Plan:
         name = BY_HEADER.get(header_key(header), "")
         if k in taken:
             continue
-        if _is_personal(header):
+        if is_personal(header):
             plan.dropped.append(header)
         elif not name or _field_name(name) in mapped:
             plan.ignored.append(header or f"column {k + 1}, without a header")
@@ -203,10 +203,10 @@ def _unmappable(name: str, header: str, headers: Sequence[str]) -> str:
     """Say why a line of [columns] cannot be followed; blank = it can."""
     if name not in BY_HEADER or BY_HEADER[name] != name:
         return _unknown("[columns]", name)
-    if _is_personal(header):
+    if is_personal(header):
         return f'[columns] {name} = "{header}": the header looks personal: it is never read'
     if header not in headers:
-        near = _nearest(header, [h for h in headers if not _is_personal(h)])
+        near = _nearest(header, [h for h in headers if not is_personal(h)])
         hint = f"; the nearest is {near!r}" if near else ""
         return f'[columns] {name} = "{header}": no such header{hint}'
     return ""
@@ -217,7 +217,7 @@ def _unknown(section: str, name: str) -> str:
 
 
 def _check_complete(plan: _Plan, headers: Sequence[str], faults: list[str]) -> None:
-    shown = ", ".join([h for h in headers if h and not _is_personal(h)][:30])
+    shown = ", ".join([h for h in headers if h and not is_personal(h)][:30])
     where = f"the headers, which stand in the first row, are: {shown}"
     if not plan.places.keys() & IDS.keys():
         cure = 'map one: [columns] case_id = "…"'

@@ -2,7 +2,7 @@
 
 Exit 0 done, 1 with --strict and something not grouped, 2 refused: the reason on stderr, nothing
 half-written. Settling, publishing and reconciling are in `_cli_money`, schemes and
-policies in `_cli_tables`, what commands share in `_cli_parts`.
+policies in `_cli_tables`, quality control in `_cli_trust`, what they share in `_cli_parts`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _cli_tables, _runs
+from grouper import _cli_money, _cli_tables, _cli_trust, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -304,6 +304,7 @@ def calibrate(
 
 _cli_money.register(cli)
 _cli_tables.register(cli)
+_cli_trust.register(cli)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +168,17 @@ def read_cases(
     CaseSchemaError : required columns are missing, the map names what is not there, or a column is
         of another kind; names them all. TypeError : `source` holds no table.
     """
+    return read_with_sources(source, columns=columns, threads=threads)
+
+
+def read_with_sources(
+    source: Any,
+    *,
+    columns: ColumnMap | Path | str | None = None,
+    threads: int | None = None,
+    also: Callable[[_reading.Source, ColumnMap, int], None] | None = None,
+) -> CaseTable:
+    """Read cases as `read_cases`, and hand each source with its map and number of rows to `also`."""
     if columns is None:
         columns = ColumnMap()
     given = columns if isinstance(columns, ColumnMap) else load_map(columns)
@@ -187,6 +198,8 @@ def read_cases(
             faults += [f"{found.name}: {f}" if len(places) > 1 else f for f in plan.faults]
             if not faults:
                 parts.append(_read(found, plan, given, pool, faults))
+                if also is not None and not faults:
+                    also(found, given, parts[-1].table.num_rows)
     if faults:
         raise CaseSchemaError(list(dict.fromkeys(faults)))
     return _join(parts)
@@ -273,7 +286,7 @@ class _Plan:
 def _plan(headers: Sequence[str], given: ColumnMap) -> _Plan:
     """Decide which header is which column; every fault of it at once."""
     plan = _Plan()
-    personal = {h for h in headers if _is_personal(h) and _known(h) is None}
+    personal = {h for h in headers if is_personal(h) and _known(h) is None}
     named = _named_headers(headers, given, personal, plan.faults)
     for name, header in named.items():
         column = _known(name)
@@ -388,7 +401,7 @@ _PERSONAL_NAMES = re.compile(
 )
 
 
-def _is_personal(header: str) -> bool:
+def is_personal(header: str) -> bool:
     """Tell if a header looks like a name, ID card number, address or telephone number."""
     plain = header.strip().casefold()
     words = re.split(r"[^a-z]+", plain)

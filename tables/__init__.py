@@ -12,12 +12,16 @@ from grouper.tables._editions import Edition, Editions, for_date, load_editions
 from grouper.tables._findings import Finding
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._policy_schema import policy_schema
+from grouper.tables._quality import QualityRule, QualityRules, load_quality, switched
+from grouper.tables._quality_text import Condition
+from grouper.tables._quality_text import Field as QualityField
 from grouper.tables._rules import parse, text_of
 from grouper.tables._schemes import Scheme, load_catalogue, load_drg, load_scheme, scheme_ids
 from grouper.tables._types import Reason, Severity, Status, Warn
 
 __all__ = [
     "CodeList",
+    "Condition",
     "DipScheme",
     "DrgScheme",
     "Edition",
@@ -25,6 +29,9 @@ __all__ = [
     "Finding",
     "Policy",
     "PolicySettings",
+    "QualityField",
+    "QualityRule",
+    "QualityRules",
     "Reason",
     "Row",
     "Scheme",
@@ -41,11 +48,13 @@ __all__ = [
     "load_drg",
     "load_editions",
     "load_policy",
+    "load_quality",
     "load_scheme",
     "parse",
     "policy_ids",
     "policy_schema",
     "profile_ids",
     "scheme_ids",
+    "switched",
     "text_of",
 ]
