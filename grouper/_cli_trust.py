@@ -57,7 +57,7 @@ def check(
     lang: str | None,
     as_json: bool,
 ) -> int:
-    """Check settlement lists by the quality rules, without grouping them.
+    r"""Check settlement lists by the quality rules, without grouping them.
 
     CASES is a file, a glob or a folder, also one with the long tables setlinfo, diseinfo, oprninfo,
     icuinfo, payinfo, iteminfo. Every rule ends passed, failed or not evaluable for each case.

@@ -170,17 +170,18 @@ class _Judged:
 
 def _judge(rule: QualityRule, evaluator: Evaluator, lists: Lists) -> _Judged:
     held = evaluator.holds(rule.condition, rule.table)
-    ok = np.ones(len(held), np.bool_) if held.ok is None else held.ok
-    fails = ok & ~held.data
+    fails = ~held.data if held.ok is None else held.ok & ~held.data
     rows = np.flatnonzero(fails)
     asked = sorted(rule.condition.fields, key=lambda f: f.key)
     absent = tuple(f.name for f in asked if lists.fields.get(f.key) is None)
+    missing = np.zeros(len(held), np.bool_) if held.ok is None else ~held.ok
     if rule.table == CASE:
-        return _Judged(rule, rows, fails, ~ok, absent)
-    case, n = lists.below[rule.table].case, len(lists)
-    failed = np.bincount(case[rows], minlength=n) > 0
-    unknown = (np.bincount(case[~ok], minlength=n) > 0) & ~failed
-    return _Judged(rule, rows, failed, unknown, absent)
+        return _Judged(rule, rows, fails, missing, absent)
+    case = lists.below[rule.table].case
+    failed, unknown = np.zeros(len(lists), np.bool_), np.zeros(len(lists), np.bool_)
+    failed[case[rows]] = True
+    unknown[case[np.flatnonzero(missing)]] = True
+    return _Judged(rule, rows, failed, unknown & ~failed, absent)
 
 
 def _groups(lists: Lists, scheme: Scheme, codes: str, threads: int | None) -> Values:
@@ -240,17 +241,21 @@ def _chapters(
     a code has a chapter for none of them the scheme says nothing of it, and the bits are 0.
     """
     n = len(diagnoses)
+    each = np.arange(n + 1, dtype=np.int32)
+    codes = pa.ListArray.from_arrays(pa.array(each), pa.array(diagnoses, pa.string()))
+    none = pa.ListArray.from_arrays(pa.array(each * 0), pa.array([], pa.string()))
+    ids = pa.array(each[:n]).cast(pa.string())
     has = []
     for sex in (1, 2):
         for age in (0, 40):
             cases = pa.table(
                 {
-                    "case_id": pa.array([str(k) for k in range(n)]),
+                    "case_id": ids,
                     "sex": pa.array(np.full(n, sex, np.int32)),
                     "age": pa.array(np.full(n, age, np.int32)),
                     "age_days": pa.array(np.full(n, 5, np.int32), mask=np.full(n, age > 0)),
-                    "diagnoses": pa.array([[d] for d in diagnoses], pa.list_(pa.string())),
-                    "procedures": pa.array([[]] * n, pa.list_(pa.string())),
+                    "diagnoses": codes,
+                    "procedures": none,
                 }
             )
             has.append(group(cases, scheme).drg.mdc >= 0)
@@ -284,9 +289,10 @@ def _report(judged: Sequence[_Judged], lists: Lists, lang: str) -> QualityReport
     rules, some = [], np.zeros(n, np.bool_)
     for j in judged:
         some |= j.failed
-        failed = np.bincount(of[j.failed], minlength=len(names))
-        unknown = np.bincount(of[j.unknown], minlength=len(names))
-        touched = _sum_by(of[j.failed], money[j.failed], len(names))
+        at = np.flatnonzero(j.failed)
+        failed = np.bincount(of[at], minlength=len(names))
+        unknown = np.bincount(of[np.flatnonzero(j.unknown)], minlength=len(names))
+        touched = _sum_by(of[at], money[at], len(names))
         rule = j.rule
         for h in order:
             share = failed[h] / cases[h] if cases[h] else 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from grouper import _cells, _layouts
+from grouper import _cells, _chunks, _layouts
 from grouper._columns import COLUMNS
 from grouper._reading import ListTable, Rows, Source
 from grouper.io import CaseTable, ColumnMap, is_personal, read_with_sources
@@ -39,11 +40,15 @@ I64 = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """A column: whole numbers, seconds, truth, or indices into `words`; `ok` False = missing."""
+    """A column: whole numbers, seconds, truth, or indices into `words`; `ok` False = missing.
+
+    `words` is an Arrow array of strings; `absent` marks rows of a file that has no such column.
+    """
 
     data: NDArray[Any]
     ok: Bools | None = None
-    words: Any = None  # an Arrow array of strings
+    words: Any = None
+    absent: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -51,7 +56,8 @@ class Values:
     def take(self, rows: I64) -> Values:
         """Return the values at the rows."""
         ok = None if self.ok is None else self.ok[rows]
-        return Values(self.data[rows], ok, self.words)
+        absent = None if self.absent is None else self.absent[rows]
+        return Values(self.data[rows], ok, self.words, absent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +113,7 @@ def read_lists(
     for part in parts:
         lists.counts += part.counts
         lists.asked += [h for h in part.asked if h not in lists.asked]
-    _own_columns(lists, rules)
+    _own_columns(lists, rules, threads)
     tables = {t for r in rules.rules for t in r.condition.tables} - {CASE}
     for table in sorted(tables):
         _join_below(lists, table, parts)
@@ -131,12 +137,16 @@ def _wanted(rules: QualityRules) -> list[QualityField]:
     return sorted(asked, key=lambda f: f.key)
 
 
-def _own_columns(lists: Lists, rules: QualityRules) -> None:
+def _own_columns(lists: Lists, rules: QualityRules, threads: int | None) -> None:
     """Take the columns of the case table that the rules name."""
     asked = {f for r in rules.rules for f in r.condition.fields} & set(SCHEMA)
-    for f in asked:
-        held = f.name in lists.cases.table.column_names
-        lists.fields[f.key] = _values(lists.cases.table[f.name], f.kind) if held else None
+    table = lists.cases.table
+
+    def own(f: QualityField) -> Values | None:
+        return _values(table[f.name], f.kind) if f.name in table.column_names else None
+
+    with ThreadPoolExecutor(threads or _chunks.cores()) as pool:
+        lists.fields |= {f.key: v for f, v in zip(asked, pool.map(own, asked), strict=True)}
 
 
 # ---------------------------------------------------------------------------------- one file's fields
@@ -365,12 +375,13 @@ def _joined(parts: Sequence[_Part], asked: QualityField) -> Values | None:
     if len(found) == 1 or all(v is None for v in found):
         return found[0]
     texts = any(v is not None and v.words is not None for v in found)
-    data, ok, chunks = [], [], []
+    data, ok, chunks, absent = [], [], [], []
     for values, part in zip(found, parts, strict=True):
         n = part.n if values is None else len(values)
         held = values or Values(np.zeros(n, np.int64), np.zeros(n, np.bool_), pa.array([""]))
         data.append(held.data)
         ok.append(np.ones(n, np.bool_) if held.ok is None else held.ok)
+        absent.append(np.full(n, values is None))
         if texts:
             index = pa.array(held.data.astype(np.int32))
             chunks.append(pa.DictionaryArray.from_arrays(index, held.words))
@@ -379,4 +390,4 @@ def _joined(parts: Sequence[_Part], asked: QualityField) -> Values | None:
         joined = pa.chunked_array(chunks).unify_dictionaries()
         words = joined.chunk(0).dictionary
         data = [c.indices.to_numpy() for c in joined.chunks]
-    return Values(np.concatenate(data), np.concatenate(ok), words)
+    return Values(np.concatenate(data), np.concatenate(ok), words, np.concatenate(absent))

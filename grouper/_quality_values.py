@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from grouper._arrow import text_array
 from grouper._quality_lists import CASE, DAY, I64, Bools, Lists, Values
+from grouper.kernels.quality import first_in_case
 from grouper.tables import _quality_text as q
 
 Word = Callable[[Any], Bools]
@@ -54,6 +57,8 @@ class Evaluator:
 
     def __init__(self, lists: Lists, sources: Sources) -> None:
         self.lists, self.sources = lists, sources
+        self.kept: dict[tuple[q.Node, str], Values] = {}
+        """What many rules ask and is costly: fields of the case in the rows below, means."""
 
     def holds(self, condition: q.Condition, table: str) -> Values:
         """Return for each row of the table whether `when` does not hold or `check` does."""
@@ -65,12 +70,16 @@ class Evaluator:
 
     def value(self, node: q.Node, table: str) -> Values:
         """Return the value of a node for each row of a table."""
+        if table != CASE and not isinstance(node, q.Read | q.Literal) and _is_of_case(node):
+            if (node, table) not in self.kept:
+                self.kept[node, table] = self.value(node, CASE).take(self.lists.below[table].case)
+            return self.kept[node, table]
         n = self.lists.rows(table)
         match node:
-            case q.Literal(value):
-                if isinstance(value, int):
-                    return Values(np.full(n, value, np.int64))
-                return Values(np.zeros(n, np.int32), None, pa.array([value]))
+            case q.Literal(literal):
+                if isinstance(literal, int):
+                    return Values(np.broadcast_to(np.int64(literal), n))
+                return Values(np.broadcast_to(np.int32(0), n), None, pa.array([literal]))
             case q.Read():
                 return self._field(node, table, n)
             case q.Position():
@@ -97,7 +106,11 @@ class Evaluator:
         values = self.lists.fields.get(node.field.key)
         if values is None:
             return _missing(n)
-        return values.take(self.lists.below[table].case) if node.broadcast else values
+        if not node.broadcast or table == CASE:
+            return values
+        if (node, table) not in self.kept:
+            self.kept[node, table] = values.take(self.lists.below[table].case)
+        return self.kept[node, table]
 
     def _compare(self, op: str, left: q.Node, right: q.Node, table: str) -> Values:
         a, b = self.value(left, table), self.value(right, table)
@@ -107,7 +120,7 @@ class Evaluator:
                 return Values(np.zeros(len(a), np.bool_), np.zeros(len(a), np.bool_))
             x, y = _same_words(a, b)
             return Values(_OPS[op](x, y), ok)
-        if _is_time(left) and _is_time(right):
+        if _may_hold_clock(left) and _may_hold_clock(right):
             by_day = (a.data % DAY == 0) | (b.data % DAY == 0)
             x = np.where(by_day, a.data // DAY * DAY, a.data)
             y = np.where(by_day, b.data // DAY * DAY, b.data)
@@ -122,8 +135,8 @@ class Evaluator:
     def _member(self, part: q.Node, values: frozenset[str], table: str) -> Values:
         of = self.value(part, table)
         if of.words is None:
-            numbers = np.array([int(v) for v in values if v.lstrip("-").isdigit()], np.int64)
-            return Values(np.isin(of.data, numbers), of.ok)
+            among = [of.data == int(v) for v in values if v.isdigit()]
+            return Values(reduce(np.logical_or, among), of.ok)
         return _by_word(of, lambda words: pc.is_in(words, value_set=pa.array(sorted(values))))
 
     def _below(self, node: q.Below) -> Values:
@@ -151,9 +164,15 @@ class Evaluator:
             if self.lists.fields.get(read.field.key) is None:
                 return _missing(n)
             value = self.value(read, table)
-            return Values(np.ones(n, np.bool_) if value.ok is None else value.ok)
+            there = None if value.absent is None else ~value.absent
+            return Values(np.ones(n, np.bool_) if value.ok is None else value.ok, there)
+        if (node, table) in self.kept:
+            return self.kept[node, table]
         args = [self.value(a, table) for a in node.args]
-        return getattr(self, f"_{node.name}")(node, table, args)  # type: ignore[no-any-return]
+        found: Values = getattr(self, f"_{node.name}")(node, table, args)
+        if node.name in q.OF_CASES:
+            self.kept[node, table] = found
+        return found
 
     # ------------------------------------------------------------------ functions of the same row
 
@@ -176,12 +195,13 @@ class Evaluator:
         return Values(numbers[text.data], fits if text.ok is None else fits & text.ok)
 
     def _starts(self, node: q.Call, table: str, args: list[Values]) -> Values:
-        heads = node.values or {a.value for a in node.args[1:] if isinstance(a, q.Literal)}
+        given = {str(a.value) for a in node.args[1:] if isinstance(a, q.Literal)}
+        heads = node.values or frozenset(given)
 
         def ask(words: Any) -> Any:
             found = pa.array(np.zeros(len(words), np.bool_))
             for width in sorted({len(h) for h in heads}):
-                own = pa.array(sorted(str(h) for h in heads if len(str(h)) == width))
+                own = pa.array(sorted(h for h in heads if len(h) == width))
                 found = pc.or_(found, pc.is_in(pc.utf8_slice_codeunits(words, 0, width), own))
             return found
 
@@ -233,17 +253,26 @@ class Evaluator:
     # ---------------------------------------------------------------------- functions of many rows
 
     def _unique(self, node: q.Call, table: str, args: list[Values]) -> Values:
-        key = _combined(args)
-        _, inverse, times = np.unique(key, return_inverse=True, return_counts=True)
-        return Values(times[inverse] == 1, _ok(*args))
+        if any(a.words is None for a in args):
+            return _missing(len(args[0]))
+        key, _ = _combined(args)
+        ok = _ok(*args)
+        times = np.bincount(key if ok is None else key[ok], minlength=int(key.max(initial=0)) + 1)
+        return Values(times[key] == 1, ok)
 
     def _unique_in_case(self, node: q.Call, table: str, args: list[Values]) -> Values:
         rows = self.lists.below.get(table)
-        case = rows.case if rows is not None else np.arange(len(args[0]), dtype=np.int64)
-        key = _combined([Values(case), *args])
-        first = np.zeros(len(key), np.bool_)
-        first[np.unique(key, return_index=True)[1]] = True
-        return Values(first, _ok(*args))
+        n = len(args[0])
+        if rows is None or any(a.words is None for a in args):
+            return _missing(n)
+        word, _ = _combined(args)
+        ok = _ok(*args)
+        if ok is not None:
+            word = np.where(ok, word, word.max(initial=0) + 1)
+        first = np.zeros(n, np.uint8)
+        last = np.full(int(word.max(initial=0)) + 1, -1, np.int64)
+        first_in_case(rows.case, word, last, first)
+        return Values(first.view(np.bool_), ok)
 
     def _is_principal(self, node: q.Call, table: str, args: list[Values]) -> Values:
         """Ask whether the code is that of the case's first row."""
@@ -264,18 +293,13 @@ class Evaluator:
             return _missing(n)
         ok = _ok(*args, admission, discharge)
         kept = np.arange(n) if ok is None else np.flatnonzero(ok)
-        key = np.unique(_combined(args)[kept], return_inverse=True)[1].astype(np.int64)
-        begin, end = admission.data[kept] // DAY, discharge.data[kept] // DAY
-        ids = _rank(self.lists.cases.table["case_id"], kept)
-        order = np.lexsort((ids, end, begin, key))
-        k, b, e = key[order], begin[order], end[order]
-        width = int(e.max() - e.min()) + 1 if len(e) else 1
-        last = np.maximum.accumulate(k * width + (e - (e.min() if len(e) else 0)))
-        before = np.concatenate([[-1], last[:-1]]) if len(last) else last
-        same = np.concatenate([[False], k[1:] == k[:-1]]) if len(k) else np.zeros(0, np.bool_)
-        since = np.where(same, b - (before - k * width + (e.min() if len(e) else 0)), NEVER)
-        data = np.zeros(n, np.int64)
-        data[kept[order]] = since
+        data = np.full(n, NEVER, np.int64)
+        if len(kept):
+            key = _combined(args)[0][kept]
+            begin, end = admission.data[kept] // DAY, discharge.data[kept] // DAY
+            order = np.lexsort((end, begin, key))
+            order = _by_id_where_equal(order, (key, begin, end), self.lists.cases.table, kept)
+            data[kept[order]] = _since(key[order], begin[order], end[order])
         return Values(data, ok)
 
     def _mean(self, node: q.Call, table: str, args: list[Values]) -> Values:
@@ -309,7 +333,7 @@ def _is_absent(values: Values) -> bool:
 
 def _ok(*values: Values) -> Bools | None:
     given = [v.ok for v in values if v.ok is not None]
-    return None if not given else np.logical_and.reduce(given)
+    return reduce(np.logical_and, given) if given else None
 
 
 def _both(values: list[Values]) -> Values:
@@ -346,8 +370,25 @@ def _same_words(a: Values, b: Values) -> tuple[NDArray[Any], NDArray[Any]]:
     return a.data, index[b.data]
 
 
-def _is_time(node: q.Node) -> bool:
-    return isinstance(node, q.Read) and q.TYPES[node.field.kind] == q.TIME
+@cache
+def _is_of_case(node: q.Node) -> bool:
+    """Tell if all that a node of rows below reads is of the case: then it is asked once a case."""
+    match node:
+        case q.Read():
+            return node.broadcast
+        case q.Literal():
+            return True
+        case q.Compare() | q.Arith():
+            return _is_of_case(node.left) and _is_of_case(node.right)
+        case q.Logic():
+            return all(map(_is_of_case, node.parts))
+        case q.Negation() | q.Member():
+            return _is_of_case(node.part)
+    return False
+
+
+def _may_hold_clock(node: q.Node) -> bool:
+    return isinstance(node, q.Read) and node.field.kind == "time"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -357,14 +398,13 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts)) if fits else ()
 
 
-def _combined(values: list[Values]) -> I64:
-    """Return one number for each combination of values."""
-    key = np.zeros(len(values[0]), np.int64)
-    for v in values:
-        _, inverse = np.unique(v.data, return_inverse=True)
-        width = int(inverse.max()) + 1 if len(inverse) else 1
-        key = np.unique(key, return_inverse=True)[1].astype(np.int64) * width + inverse
-    return key
+def _combined(values: list[Values]) -> tuple[I64, int]:
+    """Return one whole number from 0 for each combination of texts, and how many there may be."""
+    key, width = values[0].data.astype(np.int64), len(values[0].words)
+    for v in values[1:]:
+        key = np.unique(key * len(v.words) + v.data, return_inverse=True)[1].astype(np.int64)
+        width = int(key.max(initial=0)) + 1
+    return key, width
 
 
 def _count(truth: Bools, case: I64, n: int) -> I64:
@@ -377,11 +417,31 @@ def _sum(data: I64, starts: I64) -> I64:
     return np.asarray(total[starts[1:]] - total[starts[:-1]])
 
 
-def _rank(ids: Any, kept: I64) -> I64:
-    """Return the places of ids in the order of their bytes."""
-    texts = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-    texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) and texts.num_chunks else texts
-    order = pc.sort_indices(texts.take(pa.array(kept)).cast(pa.binary())).to_numpy()
-    rank = np.empty(len(kept), np.int64)
-    rank[order] = np.arange(len(kept))
-    return rank
+def _since(key: I64, begin: I64, end: I64) -> I64:
+    """Return days from the latest end of the same key so far; sorted by key, begin, end."""
+    least = end.min()
+    width = int(end.max() - least) + 1
+    rank = np.cumsum(np.concatenate([[0], key[1:] != key[:-1]]))
+    latest = np.maximum.accumulate(rank * width + (end - least)) - rank * width + least
+    first = np.concatenate([[True], key[1:] != key[:-1]])
+    return np.where(first, NEVER, begin - np.concatenate([[0], latest[:-1]]))
+
+
+def _by_id_where_equal(order: I64, keys: tuple[I64, ...], cases: Any, kept: I64) -> I64:
+    """Sort rows that are equal in every key by case_id, so that the order of the file is none."""
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for k in keys:
+        same &= k[order][1:] == k[order][:-1]
+    tied = np.zeros(len(order), np.bool_)
+    tied[1:] |= same
+    tied[:-1] |= same
+    at = np.flatnonzero(tied)
+    if not len(at):
+        return order
+    rows = order[at]
+    ids = text_array(cases["case_id"]).take(pa.array(kept[rows])).cast(pa.binary())
+    rank = np.argsort(pc.sort_indices(ids).to_numpy(), kind="stable")
+    again = np.lexsort((rank, *(k[rows] for k in reversed(keys))))
+    order = order.copy()
+    order[at] = rows[again]
+    return order

@@ -133,6 +133,10 @@ def _exact(text: str) -> Decimal:
     return number
 
 
+TEXTS = ("name", "message_zh", "message_en")
+"""Columns for people: their full-width signs stay."""
+
+
 def read_table(
     path: Path, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, list[str]]]:
@@ -151,7 +155,7 @@ def read_table(
                 raise TableError(
                     f"no column {', '.join(lacking)}; it has {header}", file=name, row=1
                 )
-            where = [(header.index(c), c == "name") for c in columns]
+            where = [(header.index(c), c in TEXTS) for c in columns]
             where += [(header.index(c) if c in header else -1, False) for c in optional]
             for cells in reader:
                 if not cells:
