@@ -41,6 +41,7 @@ _HOME = {
     "Status": "tables",
     "TableError": "errors",
     "Trace": "_explain",
+    "Verification": "_verify",
     "Warn": "tables",
     "WeightsReport": "_import_weights",
     "WhatIf": "_what_if",
@@ -79,6 +80,7 @@ _HOME = {
     "settle": "_settlement",
     "standard": "_standards",
     "what_if": "_what_if",
+    "verify_run": "_verify",
     "write_audit": "_audit",
     "write_run": "io",
     "write_statements": "_statements",
@@ -116,6 +118,7 @@ __all__ = [
     "Status",
     "TableError",
     "Trace",
+    "Verification",
     "Warn",
     "WeightsReport",
     "WhatIf",
@@ -154,6 +157,7 @@ __all__ = [
     "scheme_ids",
     "settle",
     "standard",
+    "verify_run",
     "what_if",
     "write_audit",
     "write_run",
@@ -200,6 +204,7 @@ if TYPE_CHECKING:
     from grouper._standards import Standard, standard
     from grouper._statements import write_statements
     from grouper._tables_in import read_grouped, read_hospitals, read_ledger
+    from grouper._verify import Verification, verify_run
     from grouper._what_if import WhatIf, what_if
     from grouper.errors import (
         CaseFileError,

@@ -90,7 +90,8 @@ def settle(
     table = grouper.read_grouped(grouped)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
-    facts = _runs.pay(table, order, output, known, step, overwrite=overwrite)
+    origin = _runs.Origin(grouped, is_grouped=True)
+    facts = _runs.pay(table, order, output, known, step, overwrite=overwrite, origin=origin)
     facts |= _papers(order, output, with_statements, audit, finance)
     print_facts(facts, as_json)
     return 0
@@ -142,7 +143,8 @@ def run_cases(
     scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
-    facts |= _runs.pay(grouped, order, output, facts, step, overwrite=overwrite)
+    origin = _runs.Origin(cases, schemes, columns, codes)
+    facts |= _runs.pay(grouped, order, output, facts, step, overwrite=overwrite, origin=origin)
     facts |= _papers(order, output, with_statements, audit, finance)
     print_facts(facts, as_json)
     return strict_code(grouped, strict)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import grouper
+from grouper import _row_proof
 from grouper._reading import find_files
 from grouper.errors import CaseFileError
 
@@ -96,6 +97,9 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
         return
     for name, value in facts.items():
+        if name == "rows" and isinstance(value, Mapping):
+            click.echo("\n".join(_row_proof.lines(value, SHOWN)))
+            continue
         if value in ({}, [], (), None, ""):
             continue
         if isinstance(value, Mapping):

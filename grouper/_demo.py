@@ -268,7 +268,8 @@ def make(
         hospitals = str(work / "hospitals.csv")
         policy, run = str(work / "policy"), work / "run"
         order = _runs.Order(policy, hospitals, threads=threads)
-        paid = _runs.pay(grouped, order, run, facts, step)
+        origin = _runs.Origin(str(work / "cases.parquet"), (scheme,))
+        paid = _runs.pay(grouped, order, run, facts, step, origin=origin)
         report = _report(read_run(run).tables, facts, paid, lang)
         (work / "report.md").write_text(report, "utf-8")
         if output.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,21 @@ import pyarrow as pa
 
 from grouper._grouped import GroupedBatch
 from grouper._grouping import group
+from grouper._row_proof import prove_rows
 from grouper._settlement import Settlement, settle
 from grouper._tables_in import read_hospitals, read_ledger
-from grouper._writing import MANIFEST, RUN_KEYS
-from grouper.errors import ConservationError, PolicyError
+from grouper._writing import MANIFEST, RUN_KEYS, run_hash
+from grouper.errors import PolicyError
 from grouper.io import content_hash, read_cases, write_run
-from grouper.tables import Editions, Scheme, load_editions, load_policy, load_scheme
+from grouper.tables import (
+    Editions,
+    Scheme,
+    load_editions,
+    load_policy,
+    load_scheme,
+    policy_ids,
+    scheme_ids,
+)
 
 Step: TypeAlias = Callable[[str, Callable[[], Any]], Any]
 
@@ -51,16 +61,15 @@ def group_files(
     grouped: GroupedBatch = step(
         "grouping", lambda: group(read.table, loaded, codes=codes, threads=threads)
     )
-    counts = grouped.counts()
-    if not sum(counts.values()) == len(grouped) == len(read):
-        raise ConservationError(f"{len(read)} rows read, {counts} grouped")
+    rows = prove_rows(read.table, grouped, read.files)
     normalised = {k: v for k, v in {**read.counts, **grouped.normalised}.items() if v}
     return grouped, {
         "inputs": [f._asdict() for f in read.files],
         "scheme": _about_scheme(loaded, grouped),
         "codes": _about_codes(grouped, codes),
         "cases": len(grouped),
-        "status": counts,
+        "rows": rows,
+        "status": grouped.counts(),
         "reasons": grouped.reasons(),
         "warnings": grouped.warnings(),
         "normalised": normalised,
@@ -144,6 +153,17 @@ class Order:
     threads: int | None = None
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the cases of a run come from, as it was said; `is_grouped`: a file `grouper group` wrote."""
+
+    cases: str
+    schemes: Sequence[str] = ()
+    columns: str | None = None
+    codes: str = "insurer"
+    is_grouped: bool = False
+
+
 def pay(
     grouped: GroupedBatch | pa.Table,
     order: Order,
@@ -152,11 +172,36 @@ def pay(
     step: Step = quiet,
     *,
     overwrite: bool = False,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Pay grouped cases and write the run folder; return the facts about the money."""
+    manifest, outputs = paid(grouped, order, facts, step, origin=origin, beside=Path(output))
+    step("writing", lambda: write_run(output, outputs, manifest, overwrite=overwrite))
+    return {
+        "run": {k: v for k, v in manifest["run"].items() if k in ("kind", "period", "status")},
+        "proof": [{k: v for k, v in p.items() if k in PRINTED} for p in manifest["proof"]],
+        "bands": manifest["settled"]["bands"],
+        "paid_by_rule": manifest["settled"]["paid_by_rule"],
+        "stand_ins": manifest["settled"]["stand_ins"],
+        "proposals": manifest.get("proposals", []),
+        "content_hash": manifest["content_hash"],
+        "output": str(output),
+    }
+
+
+def paid(
+    grouped: GroupedBatch | pa.Table,
+    order: Order,
+    facts: Mapping[str, Any],
+    step: Step = quiet,
+    *,
+    origin: Origin | None = None,
+    beside: Path = Path(),
+) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """Pay grouped cases; return the manifest and the tables of the run folder `beside`."""
     listed = read_hospitals(order.hospitals) if order.hospitals else None
     ledger = read_ledger(order.ledger) if order.ledger else None
-    paid: Settlement = step(
+    settled: Settlement = step(
         "paying",
         lambda: settle(
             grouped,
@@ -168,11 +213,11 @@ def pay(
             threads=order.threads,
         ),
     )
-    outputs = {n: t for n, t in paid.tables().items() if t.num_rows or n in ALWAYS}
-    others = [p for p in (order.hospitals, order.ledger) if p]
+    outputs = {n: t for n, t in settled.tables().items() if t.num_rows or n in ALWAYS}
+    others = [p for p in (order.hospitals, order.ledger, origin and origin.columns) if p]
     manifest = {
         **facts,
-        **paid.manifest(),
+        **settled.manifest(),
         "also_read": [
             *(about_file(Path(p)) for p in others),
             *(about_file(Path(p) / MANIFEST) | {"name": Path(p).name} for p in order.prior),
@@ -180,15 +225,34 @@ def pay(
         "outputs": {n: content_hash(t, key=RUN_KEYS[n]) for n, t in outputs.items()},
         "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
     }
-    step("writing", lambda: write_run(output, outputs, manifest, overwrite=overwrite))
+    if origin is not None:
+        manifest["made_from"] = _made_from(origin, order, beside)
+    manifest["content_hash"] = run_hash(manifest)
+    return manifest, outputs
+
+
+def _made_from(origin: Origin, order: Order, beside: Path) -> dict[str, Any]:
+    """Say what the run was made from, paths as seen from its folder, so that both can move."""
+
+    def seen(path: str | None, known: Sequence[str] = ()) -> str | None:
+        if path is None or path in known:
+            return path
+        try:
+            return Path(os.path.relpath(path, beside)).as_posix()
+        except ValueError:  # another drive
+            return path
+
     return {
-        "run": {k: v for k, v in manifest["run"].items() if k in ("kind", "period", "status")},
-        "proof": [{k: v for k, v in p.items() if k in PRINTED} for p in manifest["proof"]],
-        "bands": manifest["settled"]["bands"],
-        "paid_by_rule": manifest["settled"]["paid_by_rule"],
-        "stand_ins": manifest["settled"]["stand_ins"],
-        "proposals": manifest.get("proposals", []),
-        "output": str(output),
+        "cases": seen(origin.cases),
+        "is_grouped": origin.is_grouped,
+        "schemes": [seen(s, scheme_ids()) for s in origin.schemes],
+        "columns": seen(origin.columns),
+        "codes": origin.codes,
+        "policy": seen(order.policy, policy_ids()),
+        "hospitals": seen(order.hospitals),
+        "ledger": seen(order.ledger),
+        "prior": [seen(p) for p in order.prior],
+        "period": order.period,
     }
 
 

@@ -377,6 +377,24 @@ def check_run(run: RunFolder) -> None:
         raise CaseFileError(f"{MANIFEST} does not fit its seal; {cure}", file=str(run.path))
 
 
+COMPUTED = (
+    *("scheme", "codes", "cases", "status", "reasons", "warnings", "policy", "settled", "proof"),
+    *("proposals", "deadlines", "outputs"),
+)
+"""Keys of a manifest that say what was computed; not by whom, when, or from which file."""
+
+
+def run_hash(manifest: Mapping[str, Any]) -> str:
+    """Return the content hash of a run: its tables and what was computed.
+
+    The same for any order of the rows, form of the files, threads, host, version and time.
+    """
+    about = {k: v for k, v in (manifest.get("run") or {}).items() if k in ("kind", "period")}
+    held = {k: manifest[k] for k in COMPUTED if k in manifest}
+    text = json.dumps({**held, "run": about}, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def seal(manifest: Mapping[str, Any]) -> str:
     """Return the digest of a manifest but for the seal itself."""
     about = {k: v for k, v in (manifest.get("run") or {}).items() if k != "seal"}
