@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import grouper
-from grouper import _runs
+from grouper import _resume, _runs
 from grouper._cli_parts import (
     CASES,
     CODES_BY_CASE,
@@ -32,7 +32,6 @@ from grouper._cli_parts import (
     language,
     print_facts,
     step,
-    strict_code,
 )
 
 RUN = click.argument("run", metavar="RUN")
@@ -110,6 +109,9 @@ def settle(
 @AUDIT
 @FINANCE
 @OVERWRITE
+@click.option(
+    "--resume", is_flag=True, help="Keep grouped cases until the run stands; go on there."
+)
 @COLUMNS
 @CODES_BY_CASE
 @STRICT
@@ -128,6 +130,7 @@ def run_cases(
     audit: str | None,
     finance: str | None,
     overwrite: bool,
+    resume: bool,
     columns: str | None,
     codes: str,
     strict: bool,
@@ -141,13 +144,22 @@ def run_cases(
     grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
     scheme = _runs.schemes_of(schemes, policy)
-    grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
+
+    def group() -> tuple[grouper.GroupedBatch, dict[str, Any]]:
+        return _runs.group_files(cases, scheme, columns, codes, threads, step)
+
+    if resume:
+        grouped, facts = _resume.resumed(output, cases, scheme, columns, codes, group)
+    else:
+        grouped, facts = group()
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
     origin = _runs.Origin(cases, schemes, columns, codes)
     facts |= _runs.pay(grouped, order, output, facts, step, overwrite=overwrite, origin=origin)
+    if resume:
+        _resume.forget(output)
     facts |= _papers(order, output, with_statements, audit, finance)
     print_facts(facts, as_json)
-    return strict_code(grouped, strict)
+    return int(strict and facts["status"]["grouped"] < facts["cases"])
 
 
 @click.command()

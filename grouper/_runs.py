@@ -223,7 +223,7 @@ def paid(
             *(about_file(Path(p) / MANIFEST) | {"name": Path(p).name} for p in order.prior),
         ],
         "outputs": {n: content_hash(t, key=RUN_KEYS[n]) for n, t in outputs.items()},
-        "about": {"made": datetime.now(UTC).isoformat(), "version": _version()},
+        "about": {"made": datetime.now(UTC).isoformat(), "version": version()},
     }
     if origin is not None:
         manifest["made_from"] = _made_from(origin, order, beside)
@@ -268,7 +268,8 @@ def about_file(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the version of this package."""
     from grouper import __version__
 
     return __version__

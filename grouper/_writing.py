@@ -420,8 +420,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with _replacing(path) as file:
+        file.write(text.encode())
+
+
 def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Put another manifest into a run folder, whole or not at all."""
     text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
-    with _replacing(folder / MANIFEST) as file:
-        file.write(f"{text}\n".encode())
+    replace_file(folder / MANIFEST, f"{text}\n")
