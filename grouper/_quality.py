@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from grouper import _chunks
 from grouper._arrow import text_array
 from grouper._grouping import group
-from grouper._quality_lists import CASE, GROUP, SCHEMA, Lists, Values, read_lists
+from grouper._quality_lists import CASE, GROUP, I64, SCHEMA, Lists, Values, read_lists
 from grouper._quality_values import Bits, Evaluator, Sources, Word
 from grouper.io import ColumnMap, FileRead
 from grouper.tables import (
@@ -162,26 +162,34 @@ class _Judged:
     """One rule: the rows that fail, the cases that fail, the cases that cannot be judged."""
 
     rule: QualityRule
-    rows: NDArray[np.int64]
-    failed: NDArray[np.bool_]
-    unknown: NDArray[np.bool_]
+    rows: I64
+    failed: I64
+    unknown: I64 | slice  # slice(None) = all of them
     absent: tuple[str, ...]
 
 
 def _judge(rule: QualityRule, evaluator: Evaluator, lists: Lists) -> _Judged:
     held = evaluator.holds(rule.condition, rule.table)
-    fails = ~held.data if held.ok is None else held.ok & ~held.data
-    rows = np.flatnonzero(fails)
     asked = sorted(rule.condition.fields, key=lambda f: f.key)
     absent = tuple(f.name for f in asked if lists.fields.get(f.key) is None)
-    missing = np.zeros(len(held), np.bool_) if held.ok is None else ~held.ok
+    none = np.zeros(0, np.int64)
+    if rule.table == CASE and held.ok is not None and not held.ok.any():
+        return _Judged(rule, none, none, slice(None), absent)
+    rows = np.flatnonzero(~held.data if held.ok is None else held.ok & ~held.data)
+    missing = none if held.ok is None else np.flatnonzero(~held.ok)
     if rule.table == CASE:
-        return _Judged(rule, rows, fails, missing, absent)
+        return _Judged(rule, rows, rows, missing, absent)
     case = lists.below[rule.table].case
-    failed, unknown = np.zeros(len(lists), np.bool_), np.zeros(len(lists), np.bool_)
-    failed[case[rows]] = True
-    unknown[case[np.flatnonzero(missing)]] = True
-    return _Judged(rule, rows, failed, unknown & ~failed, absent)
+    failed = _distinct(case[rows])
+    unknown = np.setdiff1d(_distinct(case[missing]), failed, assume_unique=True)
+    return _Judged(rule, rows, failed, unknown, absent)
+
+
+def _distinct(ascending: I64) -> I64:
+    """Return ascending numbers each once."""
+    first = np.ones(len(ascending), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    return ascending[first]
 
 
 def _groups(lists: Lists, scheme: Scheme, codes: str, threads: int | None) -> Values:
@@ -288,11 +296,12 @@ def _report(judged: Sequence[_Judged], lists: Lists, lang: str) -> QualityReport
     rows: dict[str, list[Any]] = {name: [] for name in REPORT.names}
     rules, some = [], np.zeros(n, np.bool_)
     for j in judged:
-        some |= j.failed
-        at = np.flatnonzero(j.failed)
-        failed = np.bincount(of[at], minlength=len(names))
-        unknown = np.bincount(of[np.flatnonzero(j.unknown)], minlength=len(names))
-        touched = _sum_by(of[at], money[at], len(names))
+        some[j.failed] = True
+        failed = np.bincount(of[j.failed], minlength=len(names))
+        unknown = cases
+        if not isinstance(j.unknown, slice):
+            unknown = np.bincount(of[j.unknown], minlength=len(names))
+        touched = _sum_by(of[j.failed], money[j.failed], len(names))
         rule = j.rule
         for h in order:
             share = failed[h] / cases[h] if cases[h] else 0.0
@@ -317,7 +326,8 @@ def _report(judged: Sequence[_Judged], lists: Lists, lang: str) -> QualityReport
 
 
 def _of_rule(j: _Judged, n: int, touched: int, lang: str) -> dict[str, Any]:
-    failed, unknown = int(j.failed.sum()), int(j.unknown.sum())
+    failed = len(j.failed)
+    unknown = n if isinstance(j.unknown, slice) else len(j.unknown)
     rule = {
         "rule": j.rule.id,
         "severity": j.rule.severity,

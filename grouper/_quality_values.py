@@ -106,18 +106,18 @@ class Evaluator:
         values = self.lists.fields.get(node.field.key)
         if values is None:
             return _missing(n)
-        if not node.broadcast or table == CASE:
-            return values
+        if not node.broadcast or table == CASE or _is_absent(values):
+            return values if len(values) == n else _missing(n)
         if (node, table) not in self.kept:
             self.kept[node, table] = values.take(self.lists.below[table].case)
         return self.kept[node, table]
 
     def _compare(self, op: str, left: q.Node, right: q.Node, table: str) -> Values:
         a, b = self.value(left, table), self.value(right, table)
+        if _is_absent(a) or _is_absent(b):
+            return _missing(len(a))
         ok = _ok(a, b)
         if a.words is not None or b.words is not None:
-            if a.words is None or b.words is None:  # one of them is missing altogether
-                return Values(np.zeros(len(a), np.bool_), np.zeros(len(a), np.bool_))
             x, y = _same_words(a, b)
             return Values(_OPS[op](x, y), ok)
         if _may_hold_clock(left) and _may_hold_clock(right):
@@ -129,11 +129,15 @@ class Evaluator:
 
     def _arith(self, op: str, left: q.Node, right: q.Node, table: str) -> Values:
         a, b = self.value(left, table), self.value(right, table)
+        if _is_absent(a) or _is_absent(b):
+            return _missing(len(a))
         act = {"+": np.add, "-": np.subtract, "*": np.multiply}[op]
         return Values(act(a.data, b.data), _ok(a, b))
 
     def _member(self, part: q.Node, values: frozenset[str], table: str) -> Values:
         of = self.value(part, table)
+        if _is_absent(of):
+            return _missing(len(of))
         if of.words is None:
             among = [of.data == int(v) for v in values if v.isdigit()]
             return Values(reduce(np.logical_or, among), of.ok)
@@ -169,6 +173,8 @@ class Evaluator:
         if (node, table) in self.kept:
             return self.kept[node, table]
         args = [self.value(a, table) for a in node.args]
+        if any(map(_is_absent, args)):
+            return _missing(n)
         found: Values = getattr(self, f"_{node.name}")(node, table, args)
         if node.name in q.OF_CASES:
             self.kept[node, table] = found
@@ -181,14 +187,10 @@ class Evaluator:
 
     def _length(self, node: q.Call, table: str, args: list[Values]) -> Values:
         (text,) = args
-        if text.words is None:
-            return _missing(len(text))
         return Values(pc.utf8_length(text.words).to_numpy().astype(np.int64)[text.data], text.ok)
 
     def _number(self, node: q.Call, table: str, args: list[Values]) -> Values:
         (text,) = args
-        if text.words is None:
-            return _missing(len(text))
         plain = pc.match_substring_regex(text.words, "^[0-9]{1,15}$")
         numbers = pc.if_else(plain, text.words, "0").cast(pa.int64()).to_numpy()
         fits = plain.to_numpy(zero_copy_only=False)[text.data]
@@ -209,8 +211,6 @@ class Evaluator:
 
     def _each_between(self, node: q.Call, table: str, args: list[Values]) -> Values:
         text, low, high = args
-        if text.words is None:
-            return _missing(len(text))
         ends = [_numbers(w) for w in text.words.to_pylist()]
         least = np.array([min(e) if e else -1 for e in ends], np.int64)[text.data]
         most = np.array([max(e) if e else -1 for e in ends], np.int64)[text.data]
@@ -242,7 +242,7 @@ class Evaluator:
     def _fits(self, name: str, code: Values, given: Values) -> Values:
         """Ask whether bit `given` - 1 is among those that a code fits; 0 = the code is not known."""
         ask = self.sources.fits.get(name)
-        if ask is None or code.words is None:
+        if ask is None:
             return _missing(len(code))
         bits = ask(code.words)[code.data]
         fits = (bits >> np.clip(given.data - 1, 0, 2)) & 1 == 1
@@ -253,8 +253,6 @@ class Evaluator:
     # ---------------------------------------------------------------------- functions of many rows
 
     def _unique(self, node: q.Call, table: str, args: list[Values]) -> Values:
-        if any(a.words is None for a in args):
-            return _missing(len(args[0]))
         key, _ = _combined(args)
         ok = _ok(*args)
         times = np.bincount(key if ok is None else key[ok], minlength=int(key.max(initial=0)) + 1)
@@ -263,8 +261,8 @@ class Evaluator:
     def _unique_in_case(self, node: q.Call, table: str, args: list[Values]) -> Values:
         rows = self.lists.below.get(table)
         n = len(args[0])
-        if rows is None or any(a.words is None for a in args):
-            return _missing(n)
+        if rows is None:
+            return Values(np.ones(n, np.bool_), _ok(*args))
         word, _ = _combined(args)
         ok = _ok(*args)
         if ok is not None:
@@ -289,7 +287,7 @@ class Evaluator:
         admission = self.lists.fields.get((CASE, "admission_date"))
         discharge = self.lists.fields.get((CASE, "discharge_date"))
         n = len(self.lists)
-        if admission is None or discharge is None or any(_is_absent(a) for a in args):
+        if admission is None or discharge is None:
             return _missing(n)
         ok = _ok(*args, admission, discharge)
         kept = np.arange(n) if ok is None else np.flatnonzero(ok)
@@ -306,8 +304,6 @@ class Evaluator:
         """Return the mean over the cases with the same text, rounded down."""
         amount, by = args
         n = len(amount)
-        if _is_absent(amount) or _is_absent(by):
-            return _missing(n)
         ok = _ok(amount, by)
         kept = np.arange(n) if ok is None else np.flatnonzero(ok)
         order = kept[np.argsort(by.data[kept], kind="stable")]
@@ -324,11 +320,13 @@ class Evaluator:
 
 
 def _missing(n: int) -> Values:
-    return Values(np.zeros(n, np.bool_), np.zeros(n, np.bool_))
+    no = np.broadcast_to(np.False_, n)
+    return Values(no, no)
 
 
 def _is_absent(values: Values) -> bool:
-    return values.ok is not None and not values.ok.any()
+    """Tell if it is what `_missing` gives, without a look at the rows."""
+    return values.ok is not None and values.ok.strides == (0,) and not values.ok[:1].any()
 
 
 def _ok(*values: Values) -> Bools | None:
@@ -357,8 +355,6 @@ def _either(values: list[Values]) -> Values:
 
 def _by_word(text: Values, ask: Callable[[Any], Any]) -> Values:
     """Ask of each distinct word."""
-    if text.words is None:
-        return _missing(len(text))
     answer = ask(text.words)
     truth = answer if isinstance(answer, np.ndarray) else answer.to_numpy(zero_copy_only=False)
     return Values(np.asarray(truth, np.bool_)[text.data], text.ok)
