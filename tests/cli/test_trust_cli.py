@@ -99,6 +99,7 @@ def run(year: Path, output: Path, *more: str, code: int = 0) -> Said:
     return call(*args, str(year / "policy"), "-o", str(output), *more, code=code)
 
 
+@pytest.mark.promise("A run that was cut off goes on, and is the same")
 def test_a_resumed_run_groups_once_and_is_the_same(
     year: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_resumed_run_groups_once_and_is_the_same(
     assert grouper.verify_run(tmp_path / "a").passed
 
 
+@pytest.mark.promise("A run that was cut off goes on, and is the same")
 @pytest.mark.parametrize("damage", ["cut", "key", "json"])
 def test_a_checkpoint_that_is_not_whole_or_not_ours_is_none(
     damage: str, year: Path, tmp_path: Path

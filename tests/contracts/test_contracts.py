@@ -92,6 +92,7 @@ def test_grouping_does_not_load_pandas() -> None:
     assert python(code).stdout.strip() == "False"
 
 
+@pytest.mark.promise("A kernel is never run from another version's machine code")
 @pytest.mark.skipif(not COMPILED, reason="the JIT is off: there is no cache to stamp")
 def test_every_kernel_has_the_folder_stamp() -> None:
     for name, kernel in ENTRY_KERNELS.items():
@@ -128,6 +129,7 @@ def test_each_kernel_is_compiled_for_one_signature_only() -> None:
     )
 
 
+@pytest.mark.promise("It runs where nothing is writable")
 def test_kernels_run_uncached_where_nothing_is_writable(tmp_path: Path) -> None:
     """A read-only installation without a home must group all the same."""
     code = (
@@ -183,6 +185,7 @@ def test_the_wheel_holds_what_the_tree_holds_and_stays_small(tmp_path: Path) -> 
     assert inside == expected
 
 
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     scheme = grouper.load_drg("chs-drg-1.1-qy")
     cases = as_table(draw_cases(scheme, 11, 500))

@@ -20,6 +20,7 @@ def test_the_glossary_is_that_of_the_columns() -> None:
     assert (ROOT / "docs" / "glossary.md").read_text("utf-8") == made
 
 
+@pytest.mark.promise("The documents say what the code does")
 def test_every_error_reason_and_warning_is_documented() -> None:
     text = (ROOT / "docs" / "errors.md").read_text("utf-8")
     for name in errors.__all__:
@@ -39,6 +40,7 @@ def test_documents_name_files_that_exist() -> None:
             assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
+@pytest.mark.promise("The documents say what the code does")
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
 def test_python_snippets_run(page: str, tmp_path: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
@@ -57,6 +59,7 @@ def test_python_snippets_run(page: str, tmp_path: Path) -> None:
         assert done.stdout
 
 
+@pytest.mark.promise("The project names no machine and no registry")
 def test_nothing_names_a_machine_or_a_registry() -> None:
     """The project speaks of itself alone: no absolute paths, no package hosts."""
     bad = re.compile(r"""["'\s=(]/(?:home|root|mnt|srv|tmp)/|index-url|files\.pythonhosted""")
@@ -69,3 +72,13 @@ def test_nothing_names_a_machine_or_a_registry() -> None:
             ):
                 found = bad.search(path.read_text("utf-8", errors="ignore"))
                 assert not found or "__pycache__" in path.parts, f"{path}: {found}"
+
+
+@pytest.mark.promise("Every promise names the tests that hold it")
+def test_the_page_of_promises_is_what_the_tests_say() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "trust"), "--check"],
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()

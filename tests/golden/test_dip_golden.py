@@ -17,6 +17,8 @@ from shared import SHIPPED
 
 from grouper import explain, group, load_scheme
 
+pytestmark = pytest.mark.promise("Cases read off the printed rules land where a person puts them")
+
 HERE = Path(__file__).parent / "dip"
 PROFILES = SHIPPED / "dip-profiles"
 NATIONAL = tomllib.loads((HERE / "national" / "cases.toml").read_text("utf-8"))["case"]

@@ -14,6 +14,8 @@ from drg3 import make_tables, write_scheme
 from shared import shared
 from tiny import Answer, Both
 
+pytestmark = pytest.mark.promise("Cases read off the printed rules land where a person puts them")
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Both:

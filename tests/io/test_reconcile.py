@@ -27,6 +27,10 @@ from grouper._writing import RunFolder
 from grouper.errors import CaseFileError, CaseSchemaError, ConservationError
 from grouper.io import read_run, write_run, write_table
 
+pytestmark = pytest.mark.promise(
+    "Another's workbook is reconciled with ours, every difference classed"
+)
+
 CASE: dict[str, Any] = {
     "status": "grouped",
     "mdc": "MDCB",

@@ -45,6 +45,9 @@ def manifest(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.promise(
+    "A run can be verified: hashes, sums, made again, a sample by the plain reader"
+)
 def test_a_whole_run_passes_wherever_it_lies(year: Path) -> None:
     found = grouper.verify_run(year / "run", sample=150, threads=1)
     assert failed(found) == {}
@@ -92,6 +95,7 @@ def change_hospitals(year: Path) -> None:
     path.write_text(path.read_text("utf-8") + "\n", "utf-8")
 
 
+@pytest.mark.promise("A run that was changed is not believed")
 @pytest.mark.parametrize(
     ("change", "where"),
     [
@@ -120,6 +124,7 @@ def test_a_file_that_is_no_longer_parquet_is_refused(year: Path) -> None:
         grouper.verify_run(year / "run")
 
 
+@pytest.mark.promise("A published run is frozen")
 def test_a_published_run_has_its_seal_and_sign_offs(year: Path) -> None:
     grouper.publish_run(year / "run", checked="张", approved="李", published="王")
     found = grouper.verify_run(year / "run", again=False)
@@ -149,6 +154,7 @@ def pay(cases: Path, year: Path, output: Path, **settings: Any) -> dict[str, Any
     return _runs.pay(grouped, order, output, facts, origin=origin)
 
 
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
 def test_form_order_row_groups_and_threads_give_the_same_content_hash(
     year: Path, tmp_path: Path
 ) -> None:
@@ -190,6 +196,9 @@ def test_a_month_on_earlier_runs_is_verified(year: Path, tmp_path: Path) -> None
     assert grouper.verify_run(tmp_path / "m1").passed
 
 
+@pytest.mark.promise(
+    "Input rows = grouped + ambiguous + ungrouped + rejected, by file, hospital and month"
+)
 def test_rows_are_proved_by_file_hospital_and_month() -> None:
     cases = pa.table(
         {

@@ -1,4 +1,4 @@
-"""A workbook that is locked, damaged, a program or far too large is refused at once, in one sentence."""
+"""A workbook that is locked, damaged or far too large is refused at once, in one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from drg3_book import SMALL, write_book
 
 from grouper import CaseFileError, import_drg3, read_cases
 from grouper._workbook_guard import OLE, TABLES
+
+pytestmark = pytest.mark.promise(
+    "A workbook that is locked, damaged or far too large is refused at once"
+)
 
 pytest.importorskip("python_calamine")
 

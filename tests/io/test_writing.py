@@ -136,6 +136,7 @@ def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
         write_table(CASES, tmp_path / "t.txt")
 
 
+@pytest.mark.promise("Outputs are whole or not at all")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError])
 def test_a_broken_write_leaves_the_old_file(
     error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -211,6 +212,7 @@ def test_an_earlier_run_is_replaced_only_when_allowed(tmp_path: Path) -> None:
     assert read_run(where).manifest == {"new": 1}
 
 
+@pytest.mark.promise("What no run wrote is never overwritten")
 def test_a_file_that_no_run_wrote_is_never_replaced(tmp_path: Path) -> None:
     where = write_run(tmp_path / "run", TABLES, MANIFEST)
     (where / "notes.txt").write_text("mine")
@@ -234,6 +236,7 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["thesis.doc"]
 
 
+@pytest.mark.promise("Outputs are whole or not at all")
 @pytest.mark.parametrize("broken_call", ["write_table", "_replacing", "_put_in_place"])
 def test_nothing_half_written_remains(
     broken_call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -253,6 +256,7 @@ def test_nothing_half_written_remains(
     assert read_run(where).manifest == MANIFEST
 
 
+@pytest.mark.promise("Outputs are whole or not at all")
 def test_the_earlier_run_comes_back_when_the_last_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +276,7 @@ def test_the_earlier_run_comes_back_when_the_last_step_fails(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
 
 
+@pytest.mark.promise("No path leads from input to a file that was not named")
 def test_names_stay_in_the_folder(tmp_path: Path) -> None:
     for name in ("../x", "/x", "a/../../x", "C:x", "", "..\\x"):
         with pytest.raises(CaseFileError, match="leads out of the folder"):
@@ -329,6 +334,7 @@ def table_of(given_rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(given_rows, SCHEMA)
 
 
+@pytest.mark.promise("The content hash sees values only")
 @patient
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_not_seen(given_rows: list[dict[str, Any]], random: Any) -> None:
@@ -337,6 +343,7 @@ def test_the_order_of_rows_is_not_seen(given_rows: list[dict[str, Any]], random:
     assert content_hash(table_of(given_rows)) == content_hash(table_of(shuffled))
 
 
+@pytest.mark.promise("The content hash sees values only")
 @patient
 @given(rows, st.integers(0, 8))
 def test_how_arrow_holds_the_values_is_not_seen(given_rows: list[dict[str, Any]], cut: int) -> None:
@@ -362,6 +369,7 @@ def test_how_arrow_holds_the_values_is_not_seen(given_rows: list[dict[str, Any]]
         assert content_hash(same) == wanted
 
 
+@pytest.mark.promise("The content hash sees values only")
 @patient
 @given(rows, rows)
 def test_other_values_hash_otherwise(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> None:

@@ -20,6 +20,8 @@ from shared import shared
 from grouper import CaseSchemaError, DipOptions, TableError, calibrate, group, load_catalogue
 from grouper._grouping import as_table
 
+pytestmark = pytest.mark.promise("A calibrated catalogue is that of the plain one, to the byte")
+
 COMPARED = [c for c in (*COLUMNS, *STATISTICS) if c != "name"]
 CLASSES = (
     "code,class\n02*,诊断性操作\n03*,治疗性操作\n04*,手术\n05*,手术\n"

@@ -18,6 +18,8 @@ from shared import SHIPPED
 
 from grouper import group, load_scheme
 
+pytestmark = pytest.mark.promise("DIP groups are those of the plain reader, whole rows")
+
 PROFILES = SHIPPED / "dip-profiles"
 CATALOGUES = int(os.environ.get("GROUPER_DIP_CATALOGUES", "60"))
 CASES = int(os.environ.get("GROUPER_DIP_CASES", "60"))

@@ -19,6 +19,8 @@ from tiny import of_kernel, of_oracle
 from grouper import DrgScheme, group, load_drg
 from grouper.tables import check, parse, text_of
 
+pytestmark = pytest.mark.promise("DRG groups are those of the plain reader, whole rows")
+
 N = 40_000
 """Random cases here; `scripts/compare_drg3` draws a million."""
 

@@ -18,6 +18,8 @@ import grouper
 from grouper import CaseSchemaError, Editions, PolicyError, SchemeNotFound, SettlementError
 from grouper.tables import load_codes
 
+pytestmark = pytest.mark.promise("Each case is grouped by the edition of its own day")
+
 FIRST, SECOND = "chs-drg-1.1", "chs-drg-1.1-qy"
 CHANGE = date(2026, 1, 1)
 ADOPTED = f"""

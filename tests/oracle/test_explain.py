@@ -9,6 +9,8 @@ import pytest
 
 from grouper import explain, load_drg
 
+pytestmark = pytest.mark.promise("What explain says is what the kernel did")
+
 SCHEME = load_drg("chs-drg-1.1")
 BASE: dict[str, Any] = {"case_id": "1", "sex": 1, "age": 60, "procedures": []}
 

@@ -10,6 +10,8 @@ from oracle.draw_dip import draw_cases, draw_catalogue
 
 from grouper import explain, group, load_scheme
 
+pytestmark = pytest.mark.promise("What explain says is what the kernel did")
+
 FIELDS = (
     *("status", "reason", "group", "group_name", "rule", "decided_by", "group_class"),
     *("treatment", "matched_terms", "aux_type"),

@@ -32,6 +32,8 @@ from shared import SHIPPED
 
 from grouper import GrouperError, settle
 
+pytestmark = pytest.mark.promise("Payments are those of the plain payer, whole rows")
+
 Row = dict[str, Any]
 SEEDS = range(3)
 LIMIT = 10**13  # fen: what a case's amounts stay below

@@ -17,6 +17,8 @@ from grouper._quality import LISTED, _chapters
 from grouper._quality_lists import SCHEMA
 from grouper.tables import DrgScheme, load_codes, load_quality, load_scheme
 
+pytestmark = pytest.mark.promise("Quality findings are those of the plain reader, row by row")
+
 LISTS = load_codes(LISTED)
 DIAGNOSES = ["I10.x00", "E11.900", "N40.x00", "O80.000", "P07.300", "Z51.100", "J18.900", "C53.900"]
 PROCEDURES = ["47.0901", "39.9500", "74.1x01", "99.9999", min(LISTS.grey_procedures)]

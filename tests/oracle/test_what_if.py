@@ -27,6 +27,8 @@ from grouper import (
 from grouper._changes import apply_changes
 from grouper._explain_text import WORDS
 
+pytestmark = pytest.mark.promise("What-if tells what grouping the changed case gives")
+
 CASE: dict[str, Any] = {
     "case_id": "1",
     "sex": 1,

@@ -15,6 +15,10 @@ from oracle.draw_year_cases import AREAS, CLASSES, LEVELS
 
 from grouper import GrouperError
 
+pytestmark = pytest.mark.promise(
+    "A year's months and clearing are those of the plain payer, whole rows"
+)
+
 SEEDS = range(40)
 
 # ---------------------------------------------------------------------------- random draws

@@ -18,6 +18,8 @@ from oracle.draw_policy import Rows, parameter, write_policy
 
 from grouper import GrouperError
 
+pytestmark = pytest.mark.promise("A year worked by hand comes out to the fen")
+
 Row = dict[str, Any]
 
 # ---------------------------------------------------------------------------- small policies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from naive.dip import load_naive_dip
 from shared import SHIPPED
 
@@ -40,6 +41,7 @@ def test_one_case_and_a_batch_give_the_same() -> None:
     assert [answers([row])[0] for row in rows] == answers(CASES.slice(0, 50))
 
 
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
 def test_threads_and_row_order_give_the_same_bytes() -> None:
     one, two = (group(CASES, CATALOGUE, threads=t).to_arrow() for t in (1, 2))
     assert content_hash(one) == content_hash(two)
@@ -56,6 +58,7 @@ def test_the_demo_catalogue_agrees_with_the_naive_reader() -> None:
     ]
 
 
+@pytest.mark.promise("Every row ends in one status; bad input crashes nothing and loses nothing")
 def test_hostile_cases_end_in_one_status_each() -> None:
     cases = hostile_cases()
     grouped = group(cases, CATALOGUE)

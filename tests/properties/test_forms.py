@@ -58,6 +58,7 @@ def share(found: Settlement) -> Fraction:
     return Fraction(pool["pay_fen"], pool["fund_fen"])
 
 
+@pytest.mark.promise("Every fund closes to the fen: fund = pay + balance + undistributed")
 @pytest.mark.parametrize(
     ("method", "least", "most"),
     [

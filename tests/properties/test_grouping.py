@@ -84,6 +84,7 @@ def test_more_complications_never_lower_the_severity(seed: int) -> None:
             assert rank[after["severity"]] >= rank[before["severity"]]
 
 
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
 @FEW
 @given(SEEDS, st.integers(1, 7))
 def test_every_way_in_gives_the_same_answer(seed: int, pieces: int) -> None:
@@ -111,6 +112,7 @@ def test_every_way_in_gives_the_same_answer(seed: int, pieces: int) -> None:
         assert answers(table.set_column(k, "diagnoses", table["diagnoses"].cast(kind))) == expected
 
 
+@pytest.mark.promise("Every normalisation is counted")
 @pytest.mark.parametrize(
     ("given_code", "meant"),
     [
@@ -133,6 +135,7 @@ def test_spellings_of_a_code_are_normalised_and_counted(given_code: str, meant: 
     assert right.normalised.get("diagnoses: normalised", 0) == 0
 
 
+@pytest.mark.promise("Every normalisation is counted")
 def test_clinical_codes_are_mapped_once_and_counted() -> None:
     codes = scheme().code_list
     assert codes is not None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grouper._distinct import distinct, exact_sum
 from grouper._pricing import round_half_up
 from grouper.kernels import _money
+
+pytestmark = pytest.mark.promise("Money is exact: no float, named rounding, largest remainder")
 
 NUMBER = st.integers(0, 2**61 - 1)
 AMOUNT = st.integers(0, 10**15)

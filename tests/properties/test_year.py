@@ -55,6 +55,7 @@ def by_case(found: Settlement, column: str = "pay_fen") -> dict[str, Any]:
 # --------------------------------------------------------------------------------- conservation
 
 
+@pytest.mark.promise("Every fund closes to the fen: fund = pay + balance + undistributed")
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, form=st.sampled_from(["difference", "ratio", "fund_points"]))
 def test_every_pool_month_and_hospital_adds_up(seed: int, form: str) -> None:
@@ -109,6 +110,7 @@ def test_every_pool_month_and_hospital_adds_up(seed: int, form: str) -> None:
 # ------------------------------------------------------------------------------------- fairness
 
 
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, order=st.randoms(), cuts=st.integers(1, 9))
 def test_order_and_chunks_and_threads_change_nothing(
@@ -125,6 +127,7 @@ def test_order_and_chunks_and_threads_change_nothing(
     assert hashes(once) == hashes(again)
 
 
+@pytest.mark.promise("Every fund closes to the fen: fund = pay + balance + undistributed")
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, names=st.permutations(["x", "Y", "甲", "乙9"]))
 def test_the_names_of_hospitals_move_at_most_a_fen(seed: int, names: list[str]) -> None:
@@ -265,6 +268,7 @@ def test_a_month_waits_with_caps_and_floors_for_the_clearing(tmp_path: Path) -> 
     assert any(h["cap_fen"] < 0 for h in year)
 
 
+@pytest.mark.promise("A published run is frozen")
 def test_a_published_month_stays_as_it_is(tmp_path: Path) -> None:
     path = year_policy(tmp_path / "policy")
     cases = draw_cases("frozen", 60, 2)
@@ -279,6 +283,7 @@ def test_a_published_month_stays_as_it_is(tmp_path: Path) -> None:
         paid(path, [c for c in cases if c["settlement_date"].month > 1], prior=[run])
 
 
+@pytest.mark.promise("A published run is frozen")
 def test_two_people_check_and_approve_and_nothing_is_changed_in_between(tmp_path: Path) -> None:
     path = year_policy(tmp_path / "policy")
     found = paid(path, draw_cases("sign", 30, 1), period="2025-01")
@@ -295,6 +300,7 @@ def test_two_people_check_and_approve_and_nothing_is_changed_in_between(tmp_path
         publish_run(other, checked="甲", approved="乙", published="丙")
 
 
+@pytest.mark.promise("A run that was changed is not believed")
 def test_a_changed_run_is_not_believed(tmp_path: Path) -> None:
     path = year_policy(tmp_path / "policy")
     cases = draw_cases("changed", 60, 2)

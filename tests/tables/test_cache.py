@@ -22,6 +22,8 @@ from grouper.tables._types import DIAGNOSES, PROCEDURES
 
 from .test_check import CLEAN
 
+pytestmark = pytest.mark.promise("A damaged or stale cache is never believed")
+
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -19,6 +19,8 @@ from grouper.tables._findings import KINDS
 
 from .test_check import CLEAN
 
+pytestmark = pytest.mark.promise("A table that is wrong is refused by file, row and cure")
+
 
 def whole(folder: Path) -> Path:
     return tiny_scheme(folder / "s", **CLEAN)

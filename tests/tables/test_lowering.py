@@ -21,6 +21,8 @@ from grouper import load_drg
 from grouper.tables import text_of
 from grouper.tables._rules import And, Compare, Const, Count, Member, Or, Rule
 
+pytestmark = pytest.mark.promise("The lowered rules decide as the rules do")
+
 # ----------------------------------------------------------------------------------- random schemes
 
 DIAGNOSES = [f"d{k}" for k in range(8)]

@@ -16,6 +16,8 @@ from grouper.errors import PolicyError, TableError
 from grouper.tables import load_policy, policy_ids
 from grouper.tables._policy_model import PARAMETERS
 
+pytestmark = pytest.mark.promise("A table that is wrong is refused by file, row and cure")
+
 
 class Broken(NamedTuple):
     """The message, what is changed, and what is appended."""

@@ -74,6 +74,7 @@ def test_the_language(check: str, table: str, when: str, fails: list[Any], tmp_p
     assert checked(check, tmp_path, table, when) == fails
 
 
+@pytest.mark.promise("A table that is wrong is refused by file, row and cure")
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -106,6 +107,7 @@ def test_every_fault_is_named_by_place(row: str, says: str, tmp_path: Path) -> N
         load_quality(rules_file(tmp_path, row), SCHEMA)
 
 
+@pytest.mark.promise("Expressions cannot loop and cannot reach Python")
 @pytest.mark.parametrize(
     "check",
     ["(" * 10_000 + "los = 1", " and ".join(["los = 1"] * 100_000), "not " * 5000 + "los = 1"],
@@ -115,6 +117,7 @@ def test_a_monster_is_refused_at_once(check: str, tmp_path: Path) -> None:
         load_quality(rules_file(tmp_path, f"x,setlinfo,f,error,,{check},m,m,s"), SCHEMA)
 
 
+@pytest.mark.promise("Quality rules are data: added, replaced and switched off by a file")
 def test_rules_are_added_replaced_and_switched_off(tmp_path: Path) -> None:
     shipped = load_quality(None, SCHEMA)
     path = rules_file(

@@ -26,6 +26,8 @@ from grouper.errors import GrouperError
 from grouper.tables import load_codes
 from grouper.tables._drg_scheme import TABLES
 
+pytestmark = pytest.mark.promise("A table that is wrong is refused by file, row and cure")
+
 WHOLE: dict[str, Any] = {
     "mdc": [("MDCA", "ZYZD in DX"), ("MDCB", "ZYZD in OTHER")],
     "adrg": [("AA1", "ZYSS in PX"), ("AB1", ""), ("BB1", "")],

@@ -32,6 +32,8 @@ from grouper.tables import load_codes
 from grouper.tables._drg_scheme import TABLES
 from grouper.tables._files import SHIPPED
 
+pytestmark = pytest.mark.promise("What ships is what was published")
+
 GOLDEN = ROOT / "tests" / "golden" / "standards"
 scheme = cache(load_drg)
 policy = cache(load_policy)

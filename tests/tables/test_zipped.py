@@ -12,6 +12,8 @@ from grouper import TableError, load_drg, load_scheme
 
 from .test_check import CLEAN
 
+pytestmark = pytest.mark.promise("No path leads from input to a file that was not named")
+
 
 def packed(folder: Path, path: Path, prefix: str = "") -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
