@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from grouper._scheme_files import csv_of, toml_of
+from grouper._scheme_files import csv_of, report_of, toml_of
 from grouper._statistics import text_of
 from grouper.errors import CaseFileError
 from grouper.tables import DipScheme
@@ -201,7 +201,7 @@ class Calibration:
             write_folder(replace(self.folder, settings=settings), work, rows)
             report = json.dumps(self.report, ensure_ascii=False, indent=2)
             (work / "report.json").write_text(report + "\n", "utf-8")
-            (work / "changes.csv").write_text(csv_of(self.changes, CHANGE), "utf-8")
+            (work / "changes.csv").write_text(report_of(self.changes, CHANGE), "utf-8")
             (work / "SOURCES.md").write_text(f"# {name}\n\n{source}\n", "utf-8")
             work.chmod(0o755)
             if target.exists():

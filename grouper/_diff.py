@@ -22,7 +22,7 @@ import pyarrow as pa
 from grouper import _diff_drg
 from grouper._diff_drg import Change, change_of
 from grouper._grouping import group
-from grouper._scheme_files import csv_of
+from grouper._scheme_files import report_of
 from grouper.errors import CaseFileError, ConservationError, PolicyError, TableError
 from grouper.io import ColumnMap, read_cases
 from grouper.tables import DipScheme, DrgScheme, Scheme, load_policy, load_scheme, policy_ids
@@ -81,7 +81,7 @@ class SchemeDiff:
         ------
         CaseFileError : the folder holds something else, or an earlier one and not `overwrite`.
         """
-        files = {f"{t}.csv": csv_of(_texts(getattr(self, t)), c) for t, c in TABLES.items()}
+        files = {f"{t}.csv": report_of(_texts(getattr(self, t)), c) for t, c in TABLES.items()}
         files["diff.md"] = self.to_text("zh") + "\n\n" + self.to_text("en") + "\n"
         said = {"a": self.a, "b": self.b, "counts": self.counts(), "totals": _plain(self.totals)}
         files["diff.json"] = json.dumps(said, ensure_ascii=False, indent=2) + "\n"

@@ -37,6 +37,9 @@ Bools: TypeAlias = NDArray[np.bool_]
 FAULT = "input_fault"
 """Column naming what could not be read in a row; `grouper.group` rejects such a row."""
 
+MOST_UNPACKED, MOST_RATIO = 256 << 20, 250
+"""What a .csv.gz may unpack to: so many bytes, or so many times its size."""
+
 EXCEL = 'pip install "drgdip-grouper[excel]"'
 
 
@@ -281,7 +284,9 @@ def _open_csv(data: bytes, name: str, options: Options) -> Opened:
 def _unzipped(data: bytes, name: str) -> bytes:
     if data[:2] == b"\x1f\x8b":
         try:
-            return gzip.decompress(data)
+            return _decompressed(data, name)
+        except CaseFileError:
+            raise
         except (EOFError, OSError, zlib.error) as e:
             raise _damaged("gzip", name, e) from None
     if name.casefold().endswith(".gz"):
@@ -289,6 +294,19 @@ def _unzipped(data: bytes, name: str) -> bytes:
     if data[:4] == b"PK\x03\x04":
         raise CaseFileError("named .csv and no text; an Excel file must end in .xlsx", file=name)
     return data
+
+
+def _decompressed(data: bytes, name: str) -> bytes:
+    """Unpack piece by piece, so that a bomb is refused before it fills the memory."""
+    most = max(MOST_UNPACKED, MOST_RATIO * len(data))
+    pieces, size = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        while piece := file.read(1 << 24):
+            pieces.append(piece)
+            if (size := size + len(piece)) > most:
+                message = f"unpacks to more than {MOST_RATIO} times its size, as no cases do"
+                raise CaseFileError(f"{message}; give the .csv itself", file=name)
+    return b"".join(pieces)
 
 
 def _utf8(data: bytes, name: str, encoding: str | None) -> tuple[bytes, dict[str, int]]:

@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from grouper import _writing
 from grouper._calendar import after_working_days, is_working
@@ -389,17 +388,7 @@ def _write_workbook(sheets: Mapping[str, pa.Table], path: Path) -> None:
 
 
 def _csv(table: pa.Table, name: str) -> bytes:
-    """Return a table as CSV; text that a spreadsheet would run gets an apostrophe before it."""
-    columns = [_harmless(_writing._flat(c)) for c in table.columns]
+    """Return a table as CSV."""
     file = io.BytesIO()
-    _writing._write_csv(pa.table(columns, names=table.column_names), file, name)
+    _writing._write_csv(table, file, name)
     return file.getvalue()
-
-
-def _harmless(column: Any) -> Any:
-    if not pa.types.is_string(column.type):
-        return column
-    runs = pc.match_substring_regex(column, r"^[=+\-@\t\r]")
-    number = pc.match_substring_regex(column, r"^[+-]?[0-9]+(\.[0-9]+)?$")
-    marked = pc.binary_join_element_wise("'", column, "")
-    return pc.if_else(pc.and_(runs, pc.invert(number)), marked, column)

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from grouper._csv_texts import marked_text
 from grouper.errors import CaseFileError
 
 
@@ -41,12 +42,17 @@ class ImportReport:
 
 
 def csv_of(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
-    """Lay rows out as CSV."""
+    """Lay rows out as CSV, as they are: a table of a scheme is read back by the loader."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([row.get(c, "") for c in columns] for row in rows)
     return text.getvalue()
+
+
+def report_of(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """Lay rows out as CSV for people: no text in it is run by a spreadsheet."""
+    return csv_of([{k: marked_text(v) for k, v in row.items()} for row in rows], columns)
 
 
 def toml_of(data: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grouper._csv_texts import marked, marked_text
 from grouper._hashing import content_hash
 from grouper._reading import EXCEL
 from grouper.errors import CaseFileError
@@ -56,7 +57,10 @@ def write_table(table: pa.Table, path: Path | str) -> None:
     Parameters
     ----------
     table : any table; in CSV and Excel lists are joined by ``|``; in Excel a column ``x_fen`` is
-        written as yuan under the name ``x``, and no text becomes a formula.
+        written as yuan under the name ``x``, and no text becomes a formula. In CSV a text that a
+        spreadsheet would run (it begins with ``= + - @``, a tab or a line break, and is no number)
+        gets an apostrophe before it, which reading does not take away (docs/adr/0013-csv-texts.md):
+        for machines write .parquet or .arrow, which keep every text.
     path : replaced if it exists; folders above it are made.
 
     Raises
@@ -118,10 +122,10 @@ def _write_csv(table: pa.Table, file: BinaryIO, name: str) -> None:
     import pyarrow.csv
 
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(table.column_names)
+    csv.writer(header, lineterminator="\n").writerow(map(marked_text, table.column_names))
     file.write(header.getvalue().encode())
     start = file.tell()
-    plain = pa.table([_flat(c) for c in table.columns], names=table.column_names)
+    plain = pa.table([marked(_flat(c)) for c in table.columns], names=table.column_names)
     try:
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         pyarrow.csv.write_csv(plain, file, options)
@@ -413,7 +417,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = json.loads((folder / MANIFEST).read_text("utf-8"))
     except OSError:
         raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
     if not isinstance(found, dict):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))

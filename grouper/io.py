@@ -389,20 +389,26 @@ def _check_required(plan: _Plan, headers: Sequence[str], personal: set[str]) -> 
         plan.faults.append(f"the headers are: {', '.join(shown)}")
 
 
-_PERSONAL_PARTS = ("姓名", "身份证", "证件号", "地址", "住址", "电话", "手机", "联系人")
+_PERSONAL_PARTS = (
+    *("姓名", "身份证", "证件号", "地址", "住址", "电话", "手机", "联系人"),
+    *("出生日期", "生日", "工作单位", "社保卡", "医保卡", "银行卡", "护照", "邮箱", "微信"),
+)
 _PERSONAL_WORDS = {
     *("addr", "address", "tel", "phone", "telephone", "mobile", "email"),
     *("certno", "idcard", "idno"),
+    *("brdy", "birthday", "birthdate", "dob", "csrq", "passport", "bankacct", "wechat"),
+    *("sfzhm", "lxdh", "lxr", "sjh", "jtzz", "jtdz"),
     *("xm", "sfzh", "sfzjh", "dh", "xzz", "hkdz", "gzdwjdz", "dwdh", "lxrxm", "lxrdz", "lxrdh"),
 }
 _PERSONAL_NAMES = re.compile(
-    r"(full_?|first_?|last_?|sur)?name|(psn|patn|patient|person|coner|contacts?)_?name|"
+    r"(full_?|first_?|last_?|sur)?name|(psn|patn|patient|person|coner|contacts?|emp|guardian)_?name|"
+    r"(chfpdr|atddr|oprn_dr|anst_dr|doctor|physician|acct)_name|birth_date|date_of_birth|"
     r"(psn_)?cert_?no|id_?(card|no|number)(_no)?"
 )
 
 
 def is_personal(header: str) -> bool:
-    """Tell if a header looks like a name, ID card number, address or telephone number."""
+    """Tell if a header looks like a name, ID or card number, address, telephone number or day of birth."""
     plain = header.strip().casefold()
     words = re.split(r"[^a-z]+", plain)
     return (

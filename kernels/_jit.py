@@ -62,7 +62,9 @@ def kernel(
                 if not hasattr(index, "_source_stamp"):
                     raise AttributeError("this Numba keeps the stamp elsewhere")
                 index._source_stamp = STAMP
-            except (RuntimeError, AttributeError):  # no writable place, or another Numba: no cache
+                if os.name == "posix" and os.stat(compiled._cache.cache_path).st_mode & 0o002:
+                    raise RuntimeError("anyone may write there, and Numba runs what it finds")
+            except (RuntimeError, AttributeError, OSError):  # no safe place, or another Numba
                 compiled = compile_(f)
         return cast("Callable[P, R]", compiled)
 

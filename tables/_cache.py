@@ -51,6 +51,11 @@ def folder() -> Path | None:
     return Path(base) / "grouper" if os.path.isabs(base) else None
 
 
+def is_ours(found: os.stat_result) -> bool:
+    """Tell if a file or folder is this user's own, or the administrator's; else another may have bent it."""
+    return not hasattr(os, "geteuid") or found.st_uid in (os.geteuid(), 0)
+
+
 @cache
 def _stamp() -> bytes:
     """Digest the code that reads and compiles schemes, and the size of a word."""
@@ -81,6 +86,8 @@ def read(key: str) -> dict[str, NDArray[Any]] | None:
     try:
         path = place / f"{key}{ENDING}"
         with path.open("rb") as f:
+            if not is_ours(os.fstat(f.fileno())):
+                return None
             data = bytearray(os.fstat(f.fileno()).st_size)  # arrays that kernels take as their own
             if f.readinto(data) != len(data):
                 return None

@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,8 @@ from grouper.tables._rules import clean_text
 from grouper.tables._toml_lines import Location, Places, known_part, place_of, places_of, tell
 
 SHIPPED = Path(str(files("grouper.tables")))
+MAX_DEPTH = 100
+"""Parts of a dotted key."""
 
 M = TypeVar("M", bound="Settings")
 
@@ -106,18 +108,37 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
 
     Raises
     ------
-    TableError : it is not TOML, or has a number of more than 30 digits; says the line.
+    TableError : it is not TOML, nested too deep, or has a number of more than 30 digits; says the line.
     """
     import tomllib
 
+    for row, line in enumerate(text.split("\n"), 1):
+        if line.count(".", 0, line.find("=")) > MAX_DEPTH and not line.lstrip().startswith("#"):
+            raise TableError(f"a key of more than {MAX_DEPTH} parts", file=file, row=row)
     try:
-        return tomllib.loads(text, parse_float=_exact)
+        data = tomllib.loads(text, parse_float=_exact)
     except ValueError as e:  # also a whole number that Python refuses for its length
         found = re.search(r"\(at line (\d+), column \d+\)$", str(e))
         row = int(found[1]) if found else 0
         if isinstance(e, _TooLong):
             row = text[: text.index(e.number)].count("\n") + 1
         raise TableError(f"not TOML in UTF-8: {e}", file=file, row=row) from None
+    except RecursionError:
+        raise TableError("lists or tables nested too deep; take some out", file=file) from None
+    if re.search("0[xob]", text):  # Python bounds the length of decimal ones alone
+        _refuse_long(data, file)
+    return data
+
+
+def _refuse_long(data: dict[str, Any], file: str) -> None:
+    """Refuse a whole number of more than 30 digits, in whatever base it is written."""
+    left: list[Any] = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int) and abs(value) >= 10**30:
+            raise TableError("a whole number of more than 30 digits; round it", file=file)
 
 
 class _TooLong(ValueError):
@@ -127,7 +148,10 @@ class _TooLong(ValueError):
 
 
 def _exact(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond what decimals have
+        raise _TooLong(text) from None
     if number.is_finite() and (len(number.as_tuple().digits) > 30 or abs(number.adjusted()) > 30):
         raise _TooLong(text)
     return number

@@ -46,7 +46,7 @@ from grouper.tables._policy_model import (
     Value,
     Weights,
 )
-from grouper.tables._toml_lines import Places, place_of
+from grouper.tables._toml_lines import Place, Places, place_of
 
 __all__ = [
     "FILE",
@@ -238,7 +238,7 @@ class _Source:
         """Read a weight table or the scores of a catalogue."""
         place = place_of(self.layers.places, ("weights", k, "file" if w.file else "catalogue"))
         if w.file and not w.catalogue:
-            return read_weights(self.add(place.folder / w.file))
+            return read_weights(self.add(_table(place, w.file)))
         message = "give a file or a catalogue"
         if w.catalogue and not w.file:
             folder = find_catalogue(w.catalogue, place.folder)
@@ -255,8 +255,8 @@ class _Source:
         """Read the table of a section whose kind is `table`."""
         if section is None or section.kind != "table" or not section.file:
             return {}
-        folder = place_of(self.layers.places, (name, "file")).folder
-        rows = read_by_group(self.add(folder / section.file), column)
+        path = _table(place_of(self.layers.places, (name, "file")), section.file)
+        rows = read_by_group(self.add(path), column)
         return {key: value * factor for key, value in rows.items()}
 
     def pay_as(self, tables: Mapping[str, Mapping[str, WeightRow]]) -> dict[str, PayAs]:
@@ -264,3 +264,11 @@ class _Source:
         paths = (path.parent / NOTES for path in self.layers.files)
         found = next((p for p in paths if p.is_file()), None)
         return read_pay_as(self.add(found), tables.values()) if found else {}
+
+
+def _table(place: Place, name: str) -> Path:
+    """Return the path of a table; a policy opens tables, and no other file that it may name."""
+    if not name.endswith(".csv"):
+        message = f"line {place.line}: file {name!r} is no table; name a .csv"
+        raise PolicyError(message, file=place.file)
+    return place.folder / name

@@ -35,6 +35,8 @@ NUMBER_VARIABLES: dict[str, Fact] = {
 TEXT_VARIABLES: dict[str, Fact] = {"LYFS": Fact.DISCHARGE_MODE, "CYKS": Fact.DEPARTMENT}
 SEVERITY_SETS = ("MCC", "CC")
 MAX_DEPTH = 100
+MAX_SIGNS = 32_767
+"""Signs of a rule: as many as a cell of Excel holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,18 @@ def parse(text: str, *, file: str = "rule", row: int = 0) -> Rule:
 
     Parameters
     ----------
-    text : the cell. file, row : where it stands, for the message.
+    text : the cell, at most 32,767 signs and 100 nested brackets. file, row : where it stands, for
+        the message.
 
     Raises
     ------
     RuleError : the text is not of the grammar; says the column and what was expected.
     """
-    return _Parser(clean_text(text), file, row).rule()
+    cleaned = clean_text(text[: MAX_SIGNS + 1])
+    if len(text) > MAX_SIGNS or len(cleaned) > MAX_SIGNS:
+        message = f"more than {MAX_SIGNS} signs; make a set of the codes, or several rows"
+        raise RuleError(message, file=file, row=row, column=MAX_SIGNS + 1)
+    return _Parser(cleaned, file, row).rule()
 
 
 class _Parser:

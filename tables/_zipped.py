@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from grouper.errors import TableError
 from grouper.tables import _cache
+from grouper.tables._files import SHIPPED, read_toml
 
 FILE = "scheme.toml"
 TAKEN = (".csv", ".toml", ".md")
@@ -39,11 +40,26 @@ def unzipped(path: Path) -> Path:
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
-            return _placed(book, hashlib.sha256(data).hexdigest(), path.name)
+            folder = _placed(book, hashlib.sha256(data).hexdigest(), path.name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         raise TableError(
             f"no whole zip file ({str(e)[:80]}); pack it again", file=path.name
         ) from None
+    _refuse_outside(folder, path.name)
+    return folder
+
+
+def _refuse_outside(folder: Path, name: str) -> None:
+    """Refuse settings that name what is neither in the archive nor shipped."""
+    settings = read_toml(folder / FILE)
+    for key in ("inherits", "code_list", "profile"):
+        named = str(settings.get(key, "")).replace("\\", "/")
+        path = PurePosixPath(named)
+        if path.is_absolute() or ".." in path.parts or ":" in named:
+            message = f"{name}: {key} {named!r} leads out of the archive; pack it too or name an id"
+            raise TableError(message, file=FILE)
+    if (parent := str(settings.get("inherits", ""))) and not (SHIPPED / parent / FILE).is_file():
+        raise TableError(f"{name}: inherits {parent!r}, which does not ship", file=FILE)
 
 
 def _placed(book: zipfile.ZipFile, key: str, name: str) -> Path:
@@ -80,7 +96,8 @@ def _place() -> Path:
     if place is not None:
         with contextlib.suppress(OSError):
             (place / "unzipped").mkdir(parents=True, exist_ok=True)
-            if os.access(place / "unzipped", os.W_OK):
+            writable = os.access(place / "unzipped", os.W_OK)
+            if writable and _cache.is_ours((place / "unzipped").stat()):
                 return place / "unzipped"
     return _own()
 
