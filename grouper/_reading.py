@@ -13,6 +13,7 @@ import glob
 import gzip
 import hashlib
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,8 +38,8 @@ Bools: TypeAlias = NDArray[np.bool_]
 FAULT = "input_fault"
 """Column naming what could not be read in a row; `grouper.group` rejects such a row."""
 
-MOST_UNPACKED, MOST_RATIO = 256 << 20, 250
-"""What a .csv.gz may unpack to: so many bytes, or so many times its size."""
+MOST_UNPACKED, MOST_RATIO, MOST_ROWS = 256 << 20, 250, 1_000_000
+"""What .csv.gz and Parquet may unpack to: so many bytes, or so many times the size; rows beside 8 a byte."""
 
 EXCEL = 'pip install "drgdip-grouper[excel]"'
 
@@ -165,7 +166,9 @@ def open_file(path: Path, options: Options, pool: Executor) -> Source:
     if ending == ".xlsx" and path.is_file() and path.stat().st_size > CASES.size:
         raise CaseFileError("too large for Excel; write it as .csv or .parquet", file=path.name)
     try:
-        data = path.read_bytes()
+        data = _read_whole(path)
+    except CaseFileError:
+        raise
     except OSError as e:
         raise CaseFileError(f"cannot be read: {e.strerror}", file=str(path)) from None
     if not data:
@@ -173,6 +176,24 @@ def open_file(path: Path, options: Options, pool: Executor) -> Source:
     digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
     headers, load, counts = _OPENERS[ending](data, path.name, options)
     return Source(path.name, headers, load, counts, len(data), digest.result)
+
+
+def _read_whole(path: Path) -> bytes:
+    """Read a file that nobody changes meanwhile; once more if somebody did.
+
+    Raises
+    ------
+    CaseFileError : it was changed again.
+    """
+    for _ in range(2):
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            data = file.read()
+            after = os.fstat(file.fileno())
+        if len(data) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
+            return data
+    message = "it was changed while it was read; wait until whoever writes it is done"
+    raise CaseFileError(message, file=path.name)
 
 
 Opened: TypeAlias = tuple[list[str], Callable[[Sequence[int]], Rows], dict[str, int]]
@@ -189,9 +210,10 @@ def _open_parquet(data: bytes, name: str, options: Options) -> Opened:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as e:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _damaged("Parquet", name, e) from None
+    _refuse_bomb(file.metadata, len(data), name)
     headers = list(file.schema_arrow.names)
 
     def load(places: Sequence[int]) -> Rows:
@@ -203,11 +225,20 @@ def _open_parquet(data: bytes, name: str, options: Options) -> Opened:
                 file.read_row_group(g, wanted, use_threads=options.threads != 1) for g in groups
             ]
             table = pa.concat_tables(parts) if parts else file.read(columns=wanted)
-        except (pa.ArrowException, OSError) as e:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
             raise _damaged("Parquet", name, e) from None
         return Rows([table.column(headers[k]) for k in places], table.num_rows)
 
     return headers, load, {}
+
+
+def _refuse_bomb(metadata: Any, size: int, name: str) -> None:
+    """Refuse a file that claims far more than its bytes can be cases: every row has an id of its own."""
+    unpacked = sum(metadata.row_group(k).total_byte_size for k in range(metadata.num_row_groups))
+    most = max(MOST_UNPACKED, MOST_RATIO * size)
+    if metadata.num_rows > MOST_ROWS + 8 * size or unpacked > most or unpacked < 0:
+        message = f"{size:,} bytes that unpack to {metadata.num_rows:,} rows, {unpacked:,} bytes"
+        raise CaseFileError(f"{message}, as no cases do; export it again", file=name)
 
 
 def _open_arrow(data: bytes, name: str, options: Options) -> Opened:
@@ -217,7 +248,7 @@ def _open_arrow(data: bytes, name: str, options: Options) -> Opened:
         except pa.ArrowInvalid:
             table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
         table.validate()
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _damaged("Arrow", name, e) from None
     return table.column_names, _columns_of(table), {}
 

@@ -174,7 +174,7 @@ def _write_parquet(path: Path, layout: Layout, hospital: str, lang: Lang) -> Non
     }
     table = layout.of(hospital).replace_schema_metadata(told)
     with _replacing(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _write_excel(path: Path, layout: Layout, hospital: str, lang: Lang) -> None:

@@ -62,7 +62,7 @@ def _row_groups(
         given = io.load_map(str(columns))
     theirs = set(given.columns.values()) if given else set()
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         read = [h for h in file.schema_arrow.names if _is_wanted(h, wanted, theirs)]
         for k in range(max(file.num_row_groups, 1)):
             if file.num_row_groups:
@@ -71,7 +71,7 @@ def _row_groups(
                 table = file.schema_arrow.empty_table().select(read)
             part = io.read_cases(table, columns=given, threads=threads)
             yield part
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         if isinstance(e, CaseFileError):
             raise
         message = f"no whole Parquet file, truncated or damaged ({str(e)[:120]}); export it again"

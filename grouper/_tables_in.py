@@ -144,7 +144,7 @@ def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: 
         raise CaseFileError(f"no such file of {what}", file=str(path))
     try:
         if path.suffix == ".parquet":
-            table = pq.read_table(path)
+            table = pq.read_table(path, page_checksum_verification=True)
         elif path.suffix in (".arrow", ".feather"):
             table = pf.read_table(path)
         elif path.suffix == ".csv":

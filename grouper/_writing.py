@@ -1,8 +1,9 @@
 """Tables → files and run folders, whole or not at all; and the content hash of a table.
 
 Everything is written beside its place under a hidden name, flushed to the disk, then renamed: a
-reader sees the old or the new, never a half. The content hash depends on values only: not on
-chunks, dictionaries, 32- or 64-bit offsets, padding, the order of rows, or bytes under nulls.
+reader sees the old or the new, never a half (`_atomic`). Parquet carries checksums of its pages. The
+content hash depends on values only: not on chunks, dictionaries, 32- or 64-bit offsets, padding, the
+order of rows, or bytes under nulls.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grouper import _atomic
 from grouper._csv_texts import marked, marked_text
 from grouper._hashing import content_hash
 from grouper._reading import EXCEL
@@ -72,6 +73,7 @@ def write_table(table: pa.Table, path: Path | str) -> None:
     if write is None:
         known = ", ".join(_WRITERS)
         raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
+    _atomic.sweep(path)
     with _replacing(path) as file:
         write(table, file, path.name)
 
@@ -79,38 +81,38 @@ def write_table(table: pa.Table, path: Path | str) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a hidden file beside `path`; rename it at the end or, on an exception, remove it."""
-    hidden = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    hidden = path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(hidden, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        while True:
+            hidden = _atomic.hidden_name(path, _atomic.MAKING)
+            with open(hidden, "xb") as file:
+                if not _atomic.claim(file.fileno(), hidden):
+                    continue
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            break
         os.replace(hidden, path)
-        _sync_folder(path.parent)
+        _atomic.sync_folder(path.parent)
     except CaseFileError:
         raise
     except OSError as e:
         raise CaseFileError(f"cannot be written: {e.strerror or e}", file=str(path)) from None
+    except Exception as e:
+        if type(e).__module__.partition(".")[0] != "xlsxwriter":
+            raise
+        raise CaseFileError(f"cannot be written: {e}", file=str(path)) from None
     finally:
-        with suppress(OSError):  # renamed already, or never made
-            hidden.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the names in a folder, where the system has a way to."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if hidden != path:
+            with suppress(OSError):  # renamed already, or never made
+                hidden.unlink()
 
 
 def _write_parquet(table: pa.Table, file: BinaryIO, name: str) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(table, file, compression="zstd")
+    pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _write_arrow(table: pa.Table, file: BinaryIO, name: str) -> None:
@@ -264,12 +266,15 @@ def write_run(
     plain = {_inside(name, target): content for name, content in (files or {}).items()}
     if clash := (contents.keys() & plain.keys()) | ({MANIFEST} & (contents.keys() | plain.keys())):
         raise CaseFileError(f"{min(clash)} would be written twice", file=str(target))
+    _atomic.recover(target, MANIFEST)
     _check_target(target, overwrite, {MANIFEST, *contents, *plain})
-    hidden = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    hidden, lock = target, None
     try:
-        hidden.mkdir(parents=True)
+        _atomic.sweep(target)
+        hidden, lock = _atomic.make_folder(target)
         for name, table in contents.items():
-            write_table(table, hidden / name)
+            with _replacing(hidden / name) as file:
+                _write_parquet(table, file, name)
         for name, content in {**plain, MANIFEST: text + "\n"}.items():
             with _replacing(hidden / name) as file:
                 file.write(content.encode() if isinstance(content, str) else content)
@@ -281,7 +286,10 @@ def write_run(
     except OSError as e:
         raise CaseFileError(f"cannot be written: {e.strerror or e}", file=str(target)) from None
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+        if hidden != target:
+            shutil.rmtree(hidden, ignore_errors=True)
     return target
 
 
@@ -319,26 +327,17 @@ def _inside(name: str, target: Path) -> str:
 
 
 def _put_in_place(hidden: Path, target: Path, *, replace: bool = True) -> None:
-    """Rename the finished folder; an earlier run steps aside and comes back if that fails.
+    """Rename the finished folder; an earlier run gives way only where it may be replaced.
 
     Without `replace` only an empty folder gives way: what another process has put there stays.
     """
-    earlier = None
+    if replace and target.exists() and any(target.iterdir()):
+        _atomic.replace_folder(hidden, target)
+        return
     if target.exists():
-        if replace and any(target.iterdir()):
-            earlier = target.parent / f".{target.name}.{secrets.token_hex(4)}.old"
-            os.rename(target, earlier)
-        else:
-            target.rmdir()
-    try:
-        os.rename(hidden, target)
-    except BaseException:
-        if earlier is not None:
-            os.rename(earlier, target)
-        raise
-    _sync_folder(target.parent)
-    if earlier is not None:
-        shutil.rmtree(earlier, ignore_errors=True)
+        target.rmdir()
+    os.rename(hidden, target)
+    _atomic.sync_folder(target.parent)
 
 
 def read_run(folder: Path | str) -> RunFolder:
@@ -351,12 +350,13 @@ def read_run(folder: Path | str) -> RunFolder:
     import pyarrow.parquet as pq
 
     path = Path(folder)
+    _atomic.recover(path.resolve(), MANIFEST)
     manifest = read_manifest(path)
     tables = {}
     for file in sorted(path.glob("*.parquet")):
         try:
-            tables[file.stem] = pq.ParquetFile(file).read()
-        except (pa.ArrowException, OSError):
+            tables[file.stem] = pq.ParquetFile(file, page_checksum_verification=True).read()
+        except (pa.ArrowException, OSError, UnicodeDecodeError):
             message = "no whole Parquet file, truncated or damaged; run again"
             raise CaseFileError(message, file=str(file)) from None
     return RunFolder(path, tables, manifest)

@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(_reading, "_read_whole", refuse)
     with pytest.raises(CaseFileError, match=r"cases\.csv: cannot be read: Permission denied"):
         read_text(tmp_path)
 

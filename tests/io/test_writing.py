@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grouper import _writing
+from grouper import _atomic, _writing
 from grouper._csv_texts import marked_text
 from grouper.errors import CaseFileError, CaseSchemaError
 from grouper.io import content_hash, read_cases, read_run, write_run, write_table
@@ -239,7 +239,7 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("Outputs are whole or not at all")
-@pytest.mark.parametrize("broken_call", ["write_table", "_replacing", "_put_in_place"])
+@pytest.mark.parametrize("broken_call", ["_write_parquet", "_replacing", "_put_in_place"])
 def test_nothing_half_written_remains(
     broken_call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +263,7 @@ def test_the_earlier_run_comes_back_when_the_last_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = write_run(tmp_path / "run", TABLES, MANIFEST)
+    monkeypatch.setattr(_atomic, "_exchange", lambda a, b: False)  # a system that cannot swap
     rename, done = os.rename, []
 
     def second_fails(a: Path, b: Path) -> None:
