@@ -57,11 +57,13 @@ def row_of(case: dict[str, Any], answer: NaiveDip) -> dict[str, Any]:
     }
 
 
-def draw(seed: int, folder: Path) -> tuple[Path, list[dict[str, Any]], list[NaiveDip]]:
+def draw(
+    seed: int, folder: Path, n: int = CASES
+) -> tuple[Path, list[dict[str, Any]], list[NaiveDip]]:
     """Draw a catalogue and cases, and group them naively; a seed gives the same ones."""
     rng = random.Random(seed)
     catalogue = draw_catalogue(rng, folder / f"drawn-{seed}")
-    cases = draw_cases(rng, catalogue, CASES)
+    cases = draw_cases(rng, catalogue, n)
     ids = Counter(case["case_id"] for case in cases)
     repeated = frozenset(case_id for case_id, n in ids.items() if n > 1)
     naive = load_naive_dip(catalogue, PROFILES)
