@@ -27,6 +27,7 @@ from grouper import (
     load_scheme,
 )
 from grouper._statements import file_names
+from grouper.kernels import _jit
 from grouper.io import read_cases, write_run, write_table
 from grouper.tables import _cache, load_policy
 
@@ -290,6 +291,26 @@ def test_what_is_kept_is_plain_arrays(tmp_path: Path, monkeypatch: pytest.Monkey
     bent = bent[:at] + zlib.crc32(bent[at + 8 :]).to_bytes(8, "little") + bent[at + 8 :]
     (tmp_path / "key.arrays").write_bytes(bent)
     assert _cache.read("key") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner there")
+def test_a_cache_of_kernels_that_others_may_write_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba keeps objects, and loading objects runs what they say."""
+    place = tmp_path / "above" / "cache"
+    place.mkdir(parents=True)
+    assert _jit.is_safe(str(place))
+    place.chmod(0o777)
+    assert not _jit.is_safe(str(place))
+    place.chmod(0o755)
+    place.parent.chmod(0o777)
+    assert not _jit.is_safe(str(place))
+    place.parent.chmod(0o1777)
+    assert _jit.is_safe(str(place))
+    if os.geteuid() == 0:
+        os.chown(place, 12345, -1)
+        assert not _jit.is_safe(str(place))
 
 
 def test_shipped_tables_link_nowhere() -> None:
