@@ -27,8 +27,8 @@ from grouper import (
     load_scheme,
 )
 from grouper._statements import file_names
-from grouper.kernels import _jit
 from grouper.io import read_cases, write_run, write_table
+from grouper.kernels import _jit
 from grouper.tables import _cache, load_policy
 
 HOSTILE = [

@@ -243,6 +243,26 @@ def test_a_refused_file_tells_its_headers_and_no_cell(
         assert value not in said + told
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("8000.00", "8000.00,MORE"), ("310,1,50", "310,1,ODDAGE"), ("2025-01-03", "ODDDAY")],
+)
+def test_a_grouped_file_that_is_bent_prints_no_cell(
+    old: str, new: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "grouped.csv"
+    header = HEADER.replace("total_cost", "total_cost_fen").replace("fund_paid", "fund_paid_fen")
+    rows = [f"{r},grouped,BR21,{CANARY}" for r in ROWS]
+    path.write_text(
+        "\n".join([f"{header},status,group,psn_name", *rows]).replace(old, new, 1), "utf-8"
+    )
+    assert call("settle", path, "--policy", "example-point", "-o", tmp_path / "run") == 2
+    said, told = capfd.readouterr()
+    assert "cannot be read as grouped cases" in told
+    for value in (CANARY, *CASE, "K22", "MORE", "ODDAGE", "ODDDAY", "1001"):
+        assert value not in said + told
+
+
 def test_a_case_that_is_not_there_is_named_alone(
     cases: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
