@@ -263,6 +263,35 @@ def test_a_grouped_file_that_is_bent_prints_no_cell(
         assert value not in said + told
 
 
+def test_a_case_that_cannot_be_paid_is_named_without_its_cost(
+    cases: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cases.write_text(cases.read_text("utf-8").replace("7654321.09", "-7654321.09"), "utf-8")
+    words = ("--scheme", "chs-drg-1.1", "--policy", "example-point", "-o", tmp_path / "run")
+    assert call("run", cases, *words) == 2
+    said, told = capfd.readouterr()
+    assert "'1002'" in told
+    for value in (CANARY, *CASE, "7654321", "ODDPROC98", "1001", "1003"):
+        assert value not in said + told
+
+
+BENT_BUREAU = ["1001,BR21,COSTLY7654321,{0}", "1001,BR21,1.00,{0},MORE", '1001,"BR21,1.00,{0}']
+
+
+@pytest.mark.parametrize("row", BENT_BUREAU)
+def test_a_bureau_file_that_is_bent_prints_no_cell(
+    row: str, cases: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--scheme", "chs-drg-1.1", "--policy", "example-point", "-o", tmp_path / "run")
+    assert call("run", cases, *words) == 0
+    bureau = tmp_path / "bureau.csv"
+    bureau.write_text(f"case_id,group,pay,psn_name\n{row.format(CANARY)}\n", "utf-8")
+    assert call("reconcile", tmp_path / "run", bureau, "-o", tmp_path / "d") in (0, 2)
+    said, told = capfd.readouterr()
+    for value in (CANARY, *CASE, "MORE"):
+        assert value not in said + told
+
+
 def test_a_case_that_is_not_there_is_named_alone(
     cases: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
