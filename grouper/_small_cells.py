@@ -127,7 +127,7 @@ def _merged(
     rest = [row for row in ordered if row[count] >= least]
     small += [row for row in rest if _key(row, keys) == tuple(made.values())]  # was 其他 before
     rest = [row for row in rest if _key(row, keys) != tuple(made.values())]
-    while rest and (len(small) < 2 or sum(row[count] for row in small) < least):
+    while rest and sum(row[count] for row in small) < least:  # so never one small row alone
         small.append(rest.pop(0))
     one: Row = {**dict.fromkeys(held[0]), **made}
     for name in (count, *sums):
