@@ -257,9 +257,10 @@ class _Money:
         bad = np.flatnonzero((np.abs(given) >= MOST_FEN) | (given < 0))
         if len(bad):
             where = text_array(self.table["case_id"])[int(bad[0])].as_py()
+            what = "below 0" if given[bad[0]] < 0 else "10^13 fen or more"
             raise SettlementError(
-                f"column {name!r} is {given[bad[0]]} fen in case {where!r} and out of range in "
-                f"{len(bad)} rows: amounts are 0 or more and below 10^13 fen; take reversed rows out"
+                f"column {name!r} is {what} in case {where!r} and out of range in {len(bad)} rows: "
+                "amounts are 0 or more and below 10^13 fen; take reversed rows out"
             )
         return values
 

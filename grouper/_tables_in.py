@@ -41,6 +41,10 @@ LEDGER = {
 """Columns of the ledger that people write."""
 
 
+_CELLS = re.compile(r"(?<=got )([0-9]+): .*|'.*'", re.DOTALL)
+"""Where Arrow's message goes on with cells of the file, which stay out of ours."""
+
+
 def read_grouped(path: Path | str) -> pa.Table:
     """Read a grouped file (入组结果) as `grouper group` wrote it: Parquet, Arrow or CSV.
 
@@ -153,7 +157,8 @@ def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: 
         else:
             raise CaseFileError("give .parquet, .arrow or .csv", file=path.name)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
-        raise CaseFileError(f"cannot be read as {what}: {e}", file=path.name) from None
+        said = _CELLS.sub(lambda found: found[1] or "…", str(e))
+        raise CaseFileError(f"cannot be read as {what}: {said}", file=path.name) from None
     if lacking := [c for c in needed if c not in table.schema.names]:
         have = ", ".join(table.schema.names)
         faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, ParamSpec, TypeVar, cast
@@ -37,6 +38,16 @@ def _stamp() -> bytes:
 STAMP = _stamp()
 
 
+def is_safe(place: str) -> bool:
+    """Tell if a cache is only of this user, the administrator, or whoever installed the package."""
+    if not hasattr(os, "geteuid"):
+        return True
+    owners = {0, os.geteuid(), os.stat(__file__).st_uid}
+    found, above = os.stat(place), os.stat(os.path.dirname(place))
+    is_open = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    return found.st_uid in owners and not found.st_mode & stat.S_IWOTH and not is_open
+
+
 def kernel(
     *, inline: bool = False, allocates: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -62,8 +73,8 @@ def kernel(
                 if not hasattr(index, "_source_stamp"):
                     raise AttributeError("this Numba keeps the stamp elsewhere")
                 index._source_stamp = STAMP
-                if os.name == "posix" and os.stat(compiled._cache.cache_path).st_mode & 0o002:
-                    raise RuntimeError("anyone may write there, and Numba runs what it finds")
+                if not is_safe(compiled._cache.cache_path):
+                    raise RuntimeError("others may write there, and Numba runs what it finds")
             except (RuntimeError, AttributeError, OSError):  # no safe place, or another Numba
                 compiled = compile_(f)
         return cast("Callable[P, R]", compiled)
