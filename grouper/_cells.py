@@ -162,7 +162,7 @@ def _bytes(chunk: Any) -> NDArray[np.uint8]:
     if offsets is None or data is None or len(chunk) == 0:
         return np.zeros(0, np.uint8)
     width = np.int64 if chunk.type == pa.large_string() else np.int32
-    ends = np.frombuffer(offsets, width)[[chunk.offset, chunk.offset + len(chunk)]]
+    ends = np.frombuffer(offsets, width, chunk.offset + len(chunk) + 1)[[chunk.offset, -1]]
     return np.frombuffer(data, np.uint8)[ends[0] : ends[1]]
 
 

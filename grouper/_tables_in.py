@@ -97,11 +97,13 @@ def _read_list(
             raise CaseFileError(message, file=path.name) from None
     rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
     header = [h.strip() for h in rows[0]] if rows else []
+    if twice := sorted({h for h in header if header.count(h) > 1 and h}):
+        raise CaseSchemaError([f"{path.name}: the header {h!r} stands twice" for h in twice])
     if lacking := [c for c in needed if c not in header]:
         have = ", ".join(header) or "nothing"
         faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
         raise CaseSchemaError([*faults, f"it has {have}"])
-    columns: dict[str, list[Any]] = {name: [] for name in header}
+    columns: dict[str, list[Any]] = {name: [] for name in header if name}
     faults = []
     for line, cells in enumerate(rows[1:], 2):
         if len(cells) != len(header):
@@ -110,6 +112,8 @@ def _read_list(
             )
             continue
         for name, cell in zip(header, cells, strict=True):
+            if not name:
+                continue  # a column without a header is left out
             try:
                 columns[name].append(_cell(cell.strip(), kinds.get(name, pa.string())))
             except ValueError as e:
