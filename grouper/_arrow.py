@@ -58,3 +58,33 @@ def units_of(column: Array) -> NDArray[np.int64]:
     units = words[2 * column.offset : 2 * (column.offset + len(column)) : 2].copy()
     units[blank] = 0
     return units
+
+
+def is_sound(array: Array) -> bool:
+    """Tell if offsets ascend within their data and indices within their dictionary.
+
+    Arrow takes them as they are given; what points elsewhere would be read from foreign memory. That
+    bytes are UTF-8 is not asked: a kernel compares bytes.
+    """
+    kind, n = array.type, len(array)
+    if n == 0:
+        return True
+    if pa.types.is_dictionary(kind):
+        ends = pc.min_max(array.indices)
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        fits = low is None or (low >= 0 and high < len(array.dictionary))
+        return fits and is_sound(array.dictionary)
+    wide = pa.types.is_large_list(kind) or pa.types.is_large_string(kind)
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not is_list and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return True
+    buffer = array.buffers()[1]
+    width = np.int64 if wide else np.int32
+    last = array.offset + n + 1
+    if buffer is None or buffer.size < last * np.dtype(width).itemsize:
+        return False
+    offsets: Any = np.frombuffer(buffer, width, last)[array.offset :]
+    data = array.buffers()[2] if not is_list else None
+    size = len(array.values) if is_list else data.size if data is not None else 0
+    ascends = bool(offsets[0] >= 0 and offsets[-1] <= size and (offsets[1:] >= offsets[:-1]).all())
+    return ascends and (not is_list or is_sound(array.values))

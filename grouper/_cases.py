@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper import _chunks
-from grouper._arrow import Array, text_array
+from grouper._arrow import Array, is_sound, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import CodeList, DrgScheme, Reason, Scheme
@@ -116,6 +116,14 @@ def encode_with(
 ) -> CaseBatch:
     """Encode with vocabularies at hand: the ids of an open one last over batches; see `encode`."""
     check_schema(cases.schema)
+    for name in (
+        "case_id",
+        "diagnoses",
+        "procedures",
+        *(t for t in TEXTS if t in cases.schema.names),
+    ):
+        if not all(map(is_sound, cases[name].chunks)):
+            raise CaseSchemaError([f"column {name!r}: its offsets or indices lead out of its data"])
     counts: Counter[str] = Counter()
     n = len(cases)
     listed = scheme.code_list
