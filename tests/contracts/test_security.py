@@ -16,6 +16,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from shared import ROOT
 
+pytestmark = pytest.mark.promise(
+    "Dependencies are locked by version and hash; the threat model names its tests"
+)
+
 PAGE = ROOT / "docs" / "security.md"
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text("utf-8"))
 

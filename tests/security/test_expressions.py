@@ -18,6 +18,8 @@ from grouper.tables._files import parse_toml
 from grouper.tables._formula import FormulaError, parse_formula, pieces
 from grouper.tables._rules import MAX_SIGNS, parse
 
+pytestmark = pytest.mark.promise("Expressions cannot loop and cannot reach Python")
+
 LIMIT = 2.0
 """Seconds that a refusal may take."""
 

@@ -18,6 +18,10 @@ from shared import ROOT
 from grouper import CaseSchemaError, cli, read_cases
 from grouper.io import write_table
 
+pytestmark = pytest.mark.promise(
+    "Personal columns are never read, and reach no output, message or log"
+)
+
 OFFICIAL = [
     *("psn_name", "patn_name", "certno", "psn_cert_no", "brdy", "tel", "email", "emp_name"),
     *("emp_addr", "emp_tel", "curr_addr", "resd_addr", "coner_name", "coner_addr", "coner_tel"),

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from shared import ROOT
 
+pytestmark = pytest.mark.promise("No network, no program, no code from data")
+
 FILES = [
     p for folder in ("grouper", "tables", "kernels") for p in sorted((ROOT / folder).glob("*.py"))
 ]

@@ -26,6 +26,8 @@ from grouper._scheme_files import csv_of, report_of
 from grouper.io import read_cases, write_table
 from grouper.testing import make_region
 
+pytestmark = pytest.mark.promise("No text runs as a formula in a spreadsheet")
+
 HOSTILE = [
     *("=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"),
     *("＝1+1", "＋1", "－1+1", "＠SUM(A1)", "=cmd|' /C calc'!A0", '=HYPERLINK("x","y")'),
