@@ -116,3 +116,9 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 
 def plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def refuse_missing(what: str, extra: str, error: ImportError) -> click.ClickException:
+    """Say which extra a command needs."""
+    message = f'{what} needs {error.name}: pip install "drgdip-grouper[{extra}]"'
+    return click.ClickException(message)
