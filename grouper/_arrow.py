@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from grouper.errors import CaseSchemaError
 
 Array: TypeAlias = Any  # a pyarrow array: pyarrow ships no types
 
@@ -58,3 +60,55 @@ def units_of(column: Array) -> NDArray[np.int64]:
     units = words[2 * column.offset : 2 * (column.offset + len(column)) : 2].copy()
     units[blank] = 0
     return units
+
+
+def check_memory(columns: Iterable[tuple[str, Array]]) -> None:
+    """Refuse columns whose offsets or indices lead out of their memory: kernels read it unchecked.
+
+    Parameters
+    ----------
+    columns : names and chunked arrays.
+
+    Raises
+    ------
+    CaseSchemaError : names the columns.
+    """
+    faults = []
+    for name, column in columns:
+        try:
+            for chunk in column.chunks:
+                _check_array(chunk)
+        except (pa.ArrowException, ValueError) as e:
+            faults.append(f"column {name!r} is no whole Arrow column: {str(e).splitlines()[0]}")
+    if faults:
+        raise CaseSchemaError(faults)
+
+
+def _check_array(array: Array) -> None:
+    """Check an array and what it holds; only offsets and indices are looked through."""
+    kind, types = array.type, pa.types
+    lists = types.is_list(kind) or types.is_large_list(kind)
+    wide = types.is_large_list(kind) or types.is_large_string(kind) or types.is_large_binary(kind)
+    array.validate()
+    if types.is_dictionary(kind):
+        ends = pc.min_max(array.indices)
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        if low is not None and not 0 <= low <= high < len(array.dictionary):
+            raise ValueError(f"index {low if low < 0 else high} of {len(array.dictionary)} values")
+        _check_array(array.dictionary)
+    elif lists or wide or types.is_string(kind) or types.is_binary(kind):
+        _check_offsets(array, np.dtype(np.int64 if wide else np.int32))
+        if lists:
+            _check_array(array.values)
+    elif types.is_nested(kind):
+        array.validate(full=True)
+
+
+def _check_offsets(array: Array, kind: np.dtype[Any]) -> None:
+    """Refuse offsets that fall; the first and the last are known to lie inside."""
+    buffer = array.buffers()[1]
+    if not len(array) or buffer is None:
+        return
+    offsets = np.frombuffer(buffer, kind, len(array) + 1, array.offset * kind.itemsize)
+    if (offsets[1:] < offsets[:-1]).any():
+        raise ValueError("its offsets fall")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper import _chunks
-from grouper._arrow import Array, text_array
+from grouper._arrow import Array, check_memory, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import CodeList, DrgScheme, Reason, Scheme
@@ -53,6 +53,11 @@ TEXTS = {"discharge_mode": Fact.DISCHARGE_MODE, "department": Fact.DEPARTMENT}
 REQUIRED = ("case_id", "sex", "age", "diagnoses", "procedures")
 FAULT = "input_fault"
 """Column of a reader's own refusals: a row with a text here is rejected, never the file."""
+READ = (
+    *("case_id", "diagnoses", "procedures", *TEXTS, *NUMBERS, "birth_weight", "admission_weight"),
+    *("admission_date", "discharge_date", "total_cost_fen", "principals", FAULT),
+)
+"""What grouping reads of a table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +121,7 @@ def encode_with(
 ) -> CaseBatch:
     """Encode with vocabularies at hand: the ids of an open one last over batches; see `encode`."""
     check_schema(cases.schema)
+    check_memory((name, cases[name]) for name in READ if name in cases.schema.names)
     counts: Counter[str] = Counter()
     n = len(cases)
     listed = scheme.code_list

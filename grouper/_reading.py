@@ -27,9 +27,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from grouper import _chunks
+from grouper._arrow import check_memory
 from grouper._cells import is_utf8
-from grouper._workbook_guard import CASES, check_workbook
-from grouper.errors import CaseFileError
+from grouper._workbook_guard import CASES, check_workbook, is_panic
+from grouper.errors import CaseFileError, CaseSchemaError
 
 Chunks: TypeAlias = Any  # a pa.ChunkedArray: pyarrow ships no types
 Bools: TypeAlias = NDArray[np.bool_]
@@ -179,9 +180,9 @@ def _open_parquet(data: bytes, name: str, options: Options) -> Opened:
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as e:
+        headers = list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _damaged("Parquet", name, e) from None
-    headers = list(file.schema_arrow.names)
 
     def load(places: Sequence[int]) -> Rows:
         try:
@@ -205,8 +206,8 @@ def _open_arrow(data: bytes, name: str, options: Options) -> Opened:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
         except pa.ArrowInvalid:
             table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
-        table.validate()
-    except (pa.ArrowException, OSError) as e:
+        check_memory(zip(table.column_names, table.columns, strict=True))
+    except (pa.ArrowException, OSError, CaseSchemaError, UnicodeDecodeError) as e:
         raise _damaged("Arrow", name, e) from None
     return table.column_names, _columns_of(table), {}
 
@@ -234,6 +235,7 @@ def open_table(source: Any) -> Source:
         source = pa.table(source)
     if not isinstance(source, pa.Table):
         raise TypeError(f"cases as {type(source).__name__}: give a path, a table or a data frame")
+    check_memory(zip(source.column_names, source.columns, strict=True))
     return Source("table", source.column_names, _columns_of(source))
 
 
@@ -472,7 +474,9 @@ def _open_excel(data: bytes, name: str, options: Options) -> Opened:
         rows = book.get_sheet_by_name(options.sheet or sheets[0]).to_python()
     except CaseFileError:
         raise
-    except Exception as e:  # the library's own tree of errors differs by version
+    except BaseException as e:  # the library's own tree of errors differs by version
+        if not isinstance(e, Exception) and not is_panic(e):
+            raise
         raise _damaged("Excel", name, e) from None
     if not rows:
         cure = 'name another in a column map: sheet = "…"'

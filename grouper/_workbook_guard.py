@@ -25,6 +25,12 @@ _CHUNK = 1 << 20
 _OVERLAP = 256
 _FORMULA = re.compile(rb"<(?:x:)?f[ >/]")
 _CELL = re.compile(rb'<(?:x:)?c [^>]*?r="([A-Z]+[0-9]+)"')
+_FAR = re.compile(rb'r="(?:[A-Za-z]{3}|[Bb][M-Zm-z]|[C-Zc-z][A-Za-z]|[A-Za-z]{1,2}[0-9]{6})[0-9]')
+"""A cell beyond column 64 or in row 1,000,000: without one no sheet is too large."""
+_PLACE = re.compile(rb'r="([A-Za-z]{1,9})([0-9]{1,19})"')
+_STRINGS = re.compile(rb'uniqueCount="([0-9]{1,19})"')
+_AREA = 1 << 26
+"""The most cells of a sheet, blank ones too: the library holds all of them."""
 
 
 class Limits(NamedTuple):
@@ -75,6 +81,7 @@ def check_workbook(data: bytes, name: str, limits: Limits) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
             _check_parts(book, name, limits)
+            _check_areas(book, name)
             if not limits.formulas:
                 _check_formulas(book, name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as e:
@@ -82,6 +89,11 @@ def check_workbook(data: bytes, name: str, limits: Limits) -> None:
             f"no whole Excel file, truncated or damaged ({str(e)[:80]}); copy or export it again"
         )
         raise CaseFileError(message, file=name) from None
+
+
+def is_panic(e: BaseException) -> bool:
+    """Tell whether the library gave up on a file: its panic is no `Exception`."""
+    return type(e).__name__ == "PanicException"
 
 
 def _check_compound(data: bytes, name: str) -> None:
@@ -105,6 +117,47 @@ def _check_parts(book: zipfile.ZipFile, name: str, limits: Limits) -> None:
         raise CaseFileError(f"{message}: keep the sheets that are needed", file=name)
     if "xl/workbook.xml" not in book.namelist() and "xl/workbook.bin" not in book.namelist():
         raise CaseFileError("is a zip file and no workbook; save it as .xlsx", file=name)
+
+
+def _check_areas(book: zipfile.ZipFile, name: str) -> None:
+    """Refuse what makes the library ask for memory that there is not, which ends the process.
+
+    A count of texts that the part cannot hold; a cell so far away that the blanks before it fill the memory.
+    """
+    for part in book.namelist():
+        if part.casefold() == "xl/sharedstrings.xml":
+            with book.open(part) as texts:
+                found = _STRINGS.search(texts.read(_CHUNK))
+            if found and int(found[1]) > book.getinfo(part).file_size:
+                message = f"damaged: {part} says it holds {int(found[1]):,} texts"
+                raise CaseFileError(f"{message}; copy or export it again", file=name)
+        if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", part):
+            continue
+        with book.open(part) as sheet:
+            far, before = False, b""
+            for piece in _pieces(sheet):
+                far = far or _FAR.search(before + piece) is not None
+                before = piece[-_OVERLAP:]
+        if not far:
+            continue
+        with book.open(part) as sheet:
+            column, row, before = 0, 0, b""
+            for piece in _pieces(sheet):
+                places = set(_PLACE.findall(before + piece))
+                column = max([column, *(_number(letters) for letters in {x for x, _ in places})])
+                row = max([row, *(int(digits) for _, digits in places)])
+                before = piece[-_OVERLAP:]
+        if column * row > _AREA:
+            message = f"{Path(part).stem} reaches to row {row:,} and column {column:,}"
+            raise CaseFileError(f"{message}: delete what stands far outside the table", file=name)
+
+
+def _number(letters: bytes) -> int:
+    """Return the number of a column: A is 1, Z 26, AA 27."""
+    found = 0
+    for letter in letters.upper():
+        found = found * 26 + letter - ord("A") + 1
+    return found
 
 
 def _check_formulas(book: zipfile.ZipFile, name: str) -> None:

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import secrets
 import shutil
@@ -392,14 +393,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     CaseFileError : no run is there, or its manifest is damaged.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+        text = (folder / MANIFEST).read_text("utf-8")
+        found = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except OSError:
         raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
     if not isinstance(found, dict):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
     return found
+
+
+def _finite(text: str) -> float:
+    """Read a number of a manifest; a manifest never holds another."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
 
 
 def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
