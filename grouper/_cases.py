@@ -397,6 +397,10 @@ def _resolve(values: Array, reader: _Reader, times: NDArray[np.int64]) -> I32:
 
 def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
     """View a string array as (offsets, bytes, the same bytes as words, owner, which are null)."""
+    blank = np.zeros(len(values), np.bool_)
+    if values.null_count:
+        blank = values.is_null().to_numpy(zero_copy_only=False)
+        values = pc.fill_null(values, "")  # what lies under a null is no text
     _, offset_buffer, data_buffer = values.buffers()
     n = len(values)
     if n == 0 or offset_buffer is None:
@@ -413,9 +417,7 @@ def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
     else:
         data = _view(data_buffer, np.uint8, size, 0)
         words = _view(data_buffer, np.uint64, size // 8, 0)
-    if values.null_count == 0:
-        return offsets, data, words, values, np.zeros(n, np.bool_)
-    return offsets, data, words, values, values.is_null().to_numpy(zero_copy_only=False)
+    return offsets, data, words, values, blank
 
 
 @dataclass(frozen=True)

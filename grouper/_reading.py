@@ -231,8 +231,8 @@ def open_table(source: Any) -> Source:
         source = _from_pandas(source)
     elif hasattr(source, "to_table"):  # pyarrow.dataset
         source = source.to_table()
-    elif hasattr(source, "__arrow_c_stream__"):  # Polars, DuckDB, CaseTable
-        source = pa.table(source)
+    elif hasattr(source, "__arrow_c_stream__") and not isinstance(source, pa.Table):
+        source = pa.table(source)  # Polars, DuckDB, CaseTable
     if not isinstance(source, pa.Table):
         raise TypeError(f"cases as {type(source).__name__}: give a path, a table or a data frame")
     check_memory(zip(source.column_names, source.columns, strict=True))

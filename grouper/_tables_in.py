@@ -91,7 +91,10 @@ def _read_list(
         except UnicodeDecodeError:
             message = "neither UTF-8 nor GB18030; save it as UTF-8"
             raise CaseFileError(message, file=path.name) from None
-    rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
+    try:
+        rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
+    except csv.Error as e:
+        raise CaseFileError(f"cannot be read as {what}: {e}", file=path.name) from None
     header = [h.strip() for h in rows[0]] if rows else []
     if lacking := [c for c in needed if c not in header]:
         have = ", ".join(header) or "nothing"

@@ -25,9 +25,9 @@ _CHUNK = 1 << 20
 _OVERLAP = 256
 _FORMULA = re.compile(rb"<(?:x:)?f[ >/]")
 _CELL = re.compile(rb'<(?:x:)?c [^>]*?r="([A-Z]+[0-9]+)"')
-_FAR = re.compile(rb'r="(?:[A-Za-z]{3}|[Bb][M-Zm-z]|[C-Zc-z][A-Za-z]|[A-Za-z]{1,2}[0-9]{6})[0-9]')
+_FAR = re.compile(rb'r="(?:[A-Za-z]{3,}|[Bb][M-Zm-z]|[C-Zc-z][A-Za-z]|[A-Za-z]{1,2}[0-9]{6})[0-9]')
 """A cell beyond column 64 or in row 1,000,000: without one no sheet is too large."""
-_PLACE = re.compile(rb'r="([A-Za-z]{1,9})([0-9]{1,19})"')
+_PLACE = re.compile(rb'r="([A-Za-z]+)([0-9]{1,40})')
 _STRINGS = re.compile(rb'uniqueCount="([0-9]{1,19})"')
 _AREA = 1 << 26
 """The most cells of a sheet, blank ones too: the library holds all of them."""

@@ -112,6 +112,8 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text, parse_float=_exact)
+    except RecursionError:
+        raise TableError("not TOML: too many brackets inside each other", file=file) from None
     except ValueError as e:  # also a whole number that Python refuses for its length
         found = re.search(r"\(at line (\d+), column \d+\)$", str(e))
         row = int(found[1]) if found else 0
@@ -191,6 +193,11 @@ def decimal(text: str, file: str, row: int) -> Fraction | None:
 def plain_decimal(text: str) -> Fraction | None:
     """Read digits with at most one point; None for anything else."""
     return Fraction(text) if re.fullmatch(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", text) else None
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole number that `int` reads: digits that count, and not too many."""
+    return text.isdecimal() and len(text) < 19
 
 
 def iso(day: date | None) -> str:
