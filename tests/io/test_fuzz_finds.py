@@ -73,6 +73,29 @@ def test_a_count_of_texts_that_is_too_large_is_refused(count: int, tmp_path: Pat
             read(path)
 
 
+@pytest.mark.parametrize("packed", [12, 14])
+def test_a_part_packed_in_another_way_than_it_says_is_damaged(packed: int, tmp_path: Path) -> None:
+    data = book_with(tmp_path, "xl/sharedStrings.xml", "count=", "count=").read_bytes()
+    at = data.rindex(b"xl/worksheets/sheet1.xml") - 46 + 10  # its entry of the directory
+    with zipfile.ZipFile(io.BytesIO(data)) as book:
+        local = book.getinfo("xl/worksheets/sheet1.xml").header_offset + 8
+    bent = bytearray(data)
+    bent[at] = bent[local] = packed
+    (tmp_path / "cases.xlsx").write_bytes(bent)
+    with pytest.raises(CaseFileError, match="truncated or damaged"):
+        read_cases(tmp_path / "cases.xlsx")
+
+
+def test_a_part_whose_name_is_no_utf8_is_damaged(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as book:
+        book.writestr("xl/例.xml", "")
+    path = tmp_path / "cases.xlsx"
+    path.write_bytes(out.getvalue().replace("例".encode(), b"\xff\xff\xff"))
+    with pytest.raises(CaseFileError, match="truncated or damaged"):
+        read_cases(path)
+
+
 def test_a_panic_of_the_library_is_a_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +171,7 @@ def test_texts_under_nulls_are_not_resolved() -> None:
         {**CASE, "case_id": "\ud800"},
         {**CASE, "diagnoses": ["\udfff"]},
         {**CASE, "\ud800": 1},
-        {**CASE, 3: 1},
+        {**dict[Any, Any](CASE), 3: 1},
         {**CASE, "other": "\ud800"},
     ],
 )
