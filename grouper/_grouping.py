@@ -219,7 +219,8 @@ def as_table(cases: Any) -> pa.Table:
         return cases
     if isinstance(cases, Mapping):
         return _from_dicts([cases])
-    if isinstance(cases, Sequence) and all(isinstance(c, Mapping) for c in cases):
+    is_list = isinstance(cases, Sequence) and not isinstance(cases, str | bytes)
+    if is_list and all(isinstance(c, Mapping) for c in cases):
         return _from_dicts(cases)
     if isinstance(cases, pa.RecordBatch):
         return pa.Table.from_batches([cases])

@@ -44,6 +44,9 @@ RUN_KEYS = {
 }
 """The tables of a run and the column that orders each for its content hash."""
 
+SECTIONS = ("run", "outputs", "policy")
+"""What is an object in a manifest, if it is there."""
+
 STATEMENTS = "statements/"
 """Where a run's statements stand in its folder."""
 
@@ -399,7 +402,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
     except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(found.get(s, {}), dict) for s in SECTIONS):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
     return found
 

@@ -76,6 +76,7 @@ class Target:
     seeds: Callable[[], list[Input]]
     run: Callable[[Input, Path], None]
     words: Sequence[bytes] = ()
+    is_json: bool = False
 
 
 # ------------------------------------------------------------------------------------------- targets
@@ -238,13 +239,23 @@ def home() -> Path:
     (folder / "policy" / "policy.toml").write_text(POLICY, "utf-8")
     for name, text in TABLES.items():
         (folder / "policy" / name).write_text(text, "utf-8")
-    paid = settle(money_cases(), folder / "year")
+    for name, period in (("run", None), ("month", "2025-01")):
+        _write_run(folder, name, period)
+    publish(folder / "month")
+    return folder
+
+
+def _write_run(folder: Path, name: str, period: str | None) -> None:
+    paid = settle(money_cases(), folder / "year", period=period)
     tables = {name: t for name, t in paid.tables().items() if t.num_rows}
     outputs = {
         n: grouper.content_hash(t, key=grouper._writing.RUN_KEYS[n]) for n, t in tables.items()
     }
-    grouper.write_run(folder / "run", tables, {**paid.manifest(), "outputs": outputs})
-    return folder
+    grouper.write_run(folder / name, tables, {**paid.manifest(), "outputs": outputs})
+
+
+def publish(folder: Path) -> None:
+    grouper.publish_run(folder, checked="a", approved="b", published="c")
 
 
 @cache
@@ -442,14 +453,15 @@ def run_list(one: Input, folder: Path) -> None:
 
 
 def run_manifest(one: Input, folder: Path) -> None:
-    shutil.copytree(home() / "run", folder / "run")
-    (folder / "run" / "manifest.json").write_bytes(one.data)
-    run = grouper.read_run(folder / "run")
+    place = folder / one.part
+    shutil.copytree(home() / one.part, place)
+    (place / "manifest.json").write_bytes(one.data)
+    run = grouper.read_run(place)
     for go in (
         lambda: check_run(run),
-        lambda: settle(money_cases(), home() / "year", prior=[folder / "run"], threads=1),
-        lambda: grouper.publish_run(folder / "run", checked="a", approved="b", published="c"),
-        lambda: grouper.write_run(folder / "run", {"cases": money_cases()}, {}, overwrite=True),
+        lambda: settle(money_cases(), home() / "year", prior=[place], threads=1),
+        lambda: publish(place),
+        lambda: grouper.write_run(place, {"cases": money_cases()}, {}, overwrite=True),
     ):
         try:
             go()
@@ -460,7 +472,8 @@ def run_manifest(one: Input, folder: Path) -> None:
 
 
 def manifest_seeds() -> list[Input]:
-    return [Input("manifest.json", (home() / "run" / "manifest.json").read_bytes())]
+    names = ("run", "month")
+    return [Input(name, (home() / name / "manifest.json").read_bytes()) for name in names]
 
 
 TARGETS: Mapping[str, Target] = {
@@ -513,6 +526,7 @@ TARGETS: Mapping[str, Target] = {
             lambda: inputs("json", json.dumps(CASES), json.dumps(CASES[0]), json.dumps(CASES[:2])),
             run_dicts,
             JSON_WORDS,
+            is_json=True,
         ),
         Target("map", lambda: inputs("map.toml", COLUMN_MAP), run_map, TOML_WORDS),
         Target("scheme", scheme_seeds, run_scheme, [*CSV_WORDS, *RULE_WORDS, *TOML_WORDS]),
@@ -523,7 +537,7 @@ TARGETS: Mapping[str, Target] = {
             run_list,
             [*CSV_WORDS, b"deduction", b"appeal", b"2025-01", b"H1"],
         ),
-        Target("manifest", manifest_seeds, run_manifest, [*JSON_WORDS, b'"run"', b'"outputs"']),
+        Target("manifest", manifest_seeds, run_manifest, JSON_WORDS, is_json=True),
     )
 }
 
@@ -568,6 +582,50 @@ def _change(rng: random.Random, data: bytearray, other: bytes, words: Sequence[b
         data[at:at] = rng.choice(TEXTS)
     elif words:
         data[at : rng.choice((at, to))] = rng.choice(words)
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    0.5,
+    "",
+    "x",
+    "\ud800",
+    [],
+    [[]],
+    {},
+    {"": 1},
+    [None],
+    "2025-13",
+]
+
+
+def reshaped(rng: random.Random, one: Input) -> Input | None:
+    """Put an odd value in place of any value of a JSON text; None if it is none."""
+    try:
+        root = [json.loads(one.data)]
+    except (ValueError, RecursionError):
+        return None
+    places: list[tuple[Any, Any]] = []
+    waiting: list[Any] = [root]
+    while waiting:
+        node = waiting.pop()
+        steps = list(node) if isinstance(node, dict) else list(range(len(node)))
+        places += [(node, step) for step in steps]
+        waiting += [node[step] for step in steps if isinstance(node[step], dict | list)]
+    near = [p for p in places if len(json.dumps(p[0])) < 4000] or places
+    node, step = rng.choice(near if rng.random() < 0.7 else places)
+    if isinstance(node, dict) and rng.random() < 0.2:
+        node[rng.choice(["x", "run", "status", "outputs"])] = node.pop(step)
+    else:
+        node[step] = rng.choice([*ODD, rng.choice(places)[0]])
+    try:
+        return Input(one.part, json.dumps(root[0], ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):  # a value inside itself
+        return None
 
 
 def _swap_number(rng: random.Random, data: bytearray, at: int) -> None:
@@ -736,5 +794,8 @@ class Fuzzer:
 
     def _next(self) -> Input:
         one = self.rng.choice(self.corpus if self.rng.random() < 0.7 else self.corpus[-20:])
+        if self.target.is_json and self.rng.random() < 0.5:
+            if (other := reshaped(self.rng, one)) is not None:
+                return other
         same = [other for other in self.corpus if other.part == one.part]
         return mutated(self.rng, one, same, self.target.words)

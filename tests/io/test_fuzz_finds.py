@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -12,18 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import case_table, rezipped, scheme, workbook
+from fuzzing import case_table, home, money_cases, rezipped, scheme, workbook
 
 import grouper
 from grouper import (
     CaseFileError,
     CaseSchemaError,
+    SettlementError,
     TableError,
     group,
     load_map,
     load_policy,
     read_cases,
     read_run,
+    settle,
 )
 from grouper._workbook import read_workbook
 
@@ -165,6 +168,12 @@ def test_texts_under_nulls_are_not_resolved() -> None:
 # ------------------------------------------------------------------------------------------- dicts
 
 
+@pytest.mark.parametrize("text", ["", b"", "case"])
+def test_a_text_is_no_list_of_cases(text: Any) -> None:
+    with pytest.raises(TypeError, match="give a table"):
+        group(text, scheme())
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -199,6 +208,24 @@ def test_a_manifest_that_json_cannot_hold_is_damaged(text: str, tmp_path: Path) 
     (tmp_path / "manifest.json").write_text(text, "utf-8")
     with pytest.raises(CaseFileError, match=r"manifest\.json is damaged"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"run": "x"}', '{"outputs": [1]}', '{"policy": 3}', "[]"])
+def test_a_manifest_of_another_shape_is_damaged(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(text, "utf-8")
+    with pytest.raises(CaseFileError, match=r"manifest\.json is damaged: no object"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("about", [{"kind": "month"}, {"kind": "month", "period": [1]}, {}])
+def test_an_earlier_run_without_what_a_run_has_is_refused(about: Any, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"run": about}), "utf-8")
+    with pytest.raises(CaseFileError, match="the run has no cases"):
+        settle(money_cases(), home() / "year", prior=[tmp_path])
+    pq.write_table(money_cases(), tmp_path / "cases.parquet")
+    if about:
+        with pytest.raises(SettlementError, match="is a draft"):
+            settle(money_cases(), home() / "year", prior=[tmp_path])
 
 
 # ------------------------------------------------------------------------------------ lists and TOML
