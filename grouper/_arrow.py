@@ -97,18 +97,19 @@ def _check_array(array: Array) -> None:
             raise ValueError(f"index {low if low < 0 else high} of {len(array.dictionary)} values")
         _check_array(array.dictionary)
     elif lists or wide or types.is_string(kind) or types.is_binary(kind):
-        _check_offsets(array, np.dtype(np.int64 if wide else np.int32))
-        if lists:
-            _check_array(array.values)
+        start, stop = _check_offsets(array, np.dtype(np.int64 if wide else np.int32))
+        if lists:  # chunks may share values: each looks at its own
+            _check_array(array.values.slice(start, stop - start))
     elif types.is_nested(kind):
         array.validate(full=True)
 
 
-def _check_offsets(array: Array, kind: np.dtype[Any]) -> None:
-    """Refuse offsets that fall; the first and the last are known to lie inside."""
+def _check_offsets(array: Array, kind: np.dtype[Any]) -> tuple[int, int]:
+    """Refuse offsets that fall; return the first and the last, which are known to lie inside."""
     buffer = array.buffers()[1]
     if not len(array) or buffer is None:
-        return
+        return 0, 0
     offsets = np.frombuffer(buffer, kind, len(array) + 1, array.offset * kind.itemsize)
     if (offsets[1:] < offsets[:-1]).any():
         raise ValueError("its offsets fall")
+    return int(offsets[0]), int(offsets[-1])

@@ -135,10 +135,9 @@ def _check_sizes(book: zipfile.ZipFile, name: str) -> None:
     """
     for part in book.namelist():
         if part.casefold() == "xl/sharedstrings.xml":
-            with book.open(part) as texts:
-                found = _STRINGS.search(texts.read(_CHUNK))
-            if found and int(found[1]) > book.getinfo(part).file_size:
-                message = f"damaged: {part} says it holds {int(found[1]):,} texts"
+            said = max((int(n) for t in _texts(book, part) for n in _STRINGS.findall(t)), default=0)
+            if said > book.getinfo(part).file_size:
+                message = f"damaged: {part} says it holds {said:,} texts"
                 raise CaseFileError(f"{message}; copy or export it again", file=name)
         elif part.casefold().endswith(".xml"):
             row, column = _corner(book, part)

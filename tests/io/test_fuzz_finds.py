@@ -99,6 +99,13 @@ def test_a_part_whose_name_is_no_utf8_is_damaged(tmp_path: Path) -> None:
         read_cases(path)
 
 
+def test_every_count_of_texts_is_looked_at(tmp_path: Path) -> None:
+    """A part that is a splice of two: the library takes the later count."""
+    path = book_with(tmp_path, "xl/sharedStrings.xml", "<si>", '<sst uniqueCount="2147483647"><si>')
+    with pytest.raises(CaseFileError, match="says it holds 2,147,483,647 texts"):
+        read_cases(path)
+
+
 def test_a_panic_of_the_library_is_a_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
