@@ -6,6 +6,7 @@ read, or it is a `GrouperError`. Anything else, a hang or too much memory is a f
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import json
@@ -223,6 +224,7 @@ def inputs(part: str, *texts: str) -> list[Input]:
 def home() -> Path:
     """Return a folder with what targets need beside their input; made once, never changed."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     tiny_scheme(
         folder / "tiny",
         adrg=(

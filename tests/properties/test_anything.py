@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import random
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache, partial
@@ -77,8 +79,10 @@ def tried(kind: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
 @cache
 def folder_of(kind: str) -> Path:
     """Return a scheme that tests do not change."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return tiny_scheme(
-        Path(tempfile.mkdtemp()) / kind,
+        Path(folder) / kind,
         mdc=(("MDCA", "ZYZD in DX"), ("MDCB", "ZYZD in OTHER")),
         adrg=(("AA1", "ZYSS in PX"), ("AB1", "NL < 18"), ("AC1", ""), ("BA1", "")),
         drg=(("AA11", "QTZD in CC"), ("AA19", ""), ("AB19", ""), ("AC19", ""), ("BA19", "")),
