@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -44,6 +45,9 @@ RUN_KEYS = {
     "candidates": "case_id",
 }
 """The tables of a run and the column that orders each for its content hash."""
+
+SECTIONS = ("run", "outputs", "policy")
+"""What is an object in a manifest, if it is there."""
 
 STATEMENTS = "statements/"
 """Where a run's statements stand in its folder."""
@@ -414,12 +418,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     CaseFileError : no run is there, or its manifest is damaged.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+        text = (folder / MANIFEST).read_text("utf-8")
+        found = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except OSError:
         raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
     except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(found.get(s, {}), dict) for s in SECTIONS):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
     return found
 
@@ -428,6 +433,13 @@ def replace_file(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with _replacing(path) as file:
         file.write(text.encode())
+
+
+def _finite(text: str) -> float:
+    """Read a number of a manifest; a manifest never holds another."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
 
 
 def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
