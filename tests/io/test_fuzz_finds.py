@@ -30,6 +30,8 @@ from grouper import (
 )
 from grouper._workbook import read_workbook
 
+pytestmark = pytest.mark.promise("What fuzzing found stays cured")
+
 CASE: dict[str, Any] = {"case_id": "1", "sex": 1, "age": 40, "diagnoses": ["dx"], "procedures": []}
 
 
@@ -152,9 +154,7 @@ def test_offsets_that_fall_inside_an_arrow_file_are_refused(tmp_path: Path) -> N
     data = path.read_bytes()
     assert data.count(good) == 1
     path.write_bytes(data.replace(good, np.array([0, 2**30, 3, 3, 3], np.int32).tobytes()))
-    with pytest.raises(
-        CaseFileError, match="'diagnoses' is no whole Arrow column: its offsets fall"
-    ):
+    with pytest.raises(CaseFileError, match="no whole Arrow file, truncated or damaged"):
         read_cases(path)
 
 
@@ -247,5 +247,5 @@ def test_a_cell_that_never_ends_is_refused(tmp_path: Path) -> None:
 
 def test_toml_of_too_many_brackets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text("a = " + "[" * 5000, "utf-8")
-    with pytest.raises(TableError, match="too many brackets inside each other"):
+    with pytest.raises(TableError, match="nested too deep"):
         load_policy(tmp_path)

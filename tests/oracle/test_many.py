@@ -14,6 +14,8 @@ PARTS = [
 
 
 @pytest.mark.big
+@pytest.mark.promise("DRG groups are those of the plain reader, whole rows")
+@pytest.mark.promise("DIP groups are those of the plain reader, whole rows")
 @pytest.mark.parametrize(("name", "seed", "n"), PARTS)
 def test_many_cases_agree_with_the_oracle_on_whole_rows(name: str, seed: int, n: int) -> None:
     found = compare(name, seed, n)

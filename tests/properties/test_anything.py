@@ -33,6 +33,10 @@ from grouper._grouping import CASE_TYPES
 from grouper._writing import RUN_KEYS
 from grouper.tables import check
 
+pytestmark = pytest.mark.promise(
+    "Whatever the bytes: an answer for every row, or a refusal that says why"
+)
+
 # --------------------------------------------------------------------------------------------- cases
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.integers(-2, 160)

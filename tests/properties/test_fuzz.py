@@ -8,6 +8,10 @@ from __future__ import annotations
 import pytest
 from fuzzing import TARGETS, Fuzzer, minimised
 
+pytestmark = pytest.mark.promise(
+    "Whatever the bytes: an answer for every row, or a refusal that says why"
+)
+
 INPUTS = 300
 FEWER = {"manifest": 120}
 """Each of these writes files to the disk and waits for it."""
