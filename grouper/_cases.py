@@ -158,7 +158,7 @@ def check_schema(schema: pa.Schema) -> None:
     kinds: list[tuple[tuple[str, ...], Callable[[pa.DataType], bool], str]] = [
         (("diagnoses", "procedures"), _is_code_list, "a list of strings"),
         (("case_id", *TEXTS), _is_text, "strings"),
-        ((*NUMBERS, "birth_weight", "admission_weight"), _is_number, "whole numbers"),
+        ((*NUMBERS, "birth_weight", "admission_weight", "principals"), _is_number, "whole numbers"),
         (("admission_date", "discharge_date"), _is_date, "dates"),
     ]
     for names, fits, wanted in kinds:

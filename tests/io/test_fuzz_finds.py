@@ -249,3 +249,16 @@ def test_toml_of_too_many_brackets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text("a = " + "[" * 5000, "utf-8")
     with pytest.raises(TableError, match="nested too deep"):
         load_policy(tmp_path)
+
+
+@pytest.mark.parametrize("value", [[1], "two", {"a": 1}, None, 1.5])
+def test_principals_that_are_no_number(value: object) -> None:
+    case = {"case_id": "1", "sex": 1, "age": 40, "diagnoses": ["I10.x00"], "procedures": []}
+    try:
+        grouped = grouper.group(
+            [{**case, "principals": value}, {**case, "case_id": "2"}], "chs-drg-1.1"
+        )
+    except CaseSchemaError as e:
+        assert "'principals'" in str(e)  # noqa: PT017
+    else:
+        assert sum(grouped.counts().values()) == 2
