@@ -8,9 +8,10 @@ from __future__ import annotations
 import pytest
 from fuzzing import TARGETS, Fuzzer, minimised
 
-pytestmark = pytest.mark.promise(
-    "Whatever the bytes: an answer for every row, or a refusal that says why"
-)
+pytestmark = [
+    pytest.mark.big,
+    pytest.mark.promise("Whatever the bytes: an answer for every row, or a refusal that says why"),
+]
 
 INPUTS = 300
 FEWER = {"manifest": 120}
