@@ -374,15 +374,28 @@ def check_run(run: RunFolder) -> None:
     CaseFileError : names the table or the manifest.
     """
     cure = "it was changed after the run: give the run as it was written"
-    for name, digest in run.manifest.get("outputs", {}).items():
-        table = run.tables.get(name)
-        if table is None or content_hash(table, key=RUN_KEYS.get(name, "case_id")) != digest:
+    for name in run.manifest.get("outputs", {}):
+        if not is_as_written(run, name):
             raise CaseFileError(
                 f"{name}.parquet is not what the run wrote; {cure}", file=str(run.path)
             )
-    about = run.manifest.get("run") or {}
-    if about.get("status") == "published" and about.get("seal") != seal(run.manifest):
+    if not fits_seal(run.manifest):
         raise CaseFileError(f"{MANIFEST} does not fit its seal; {cure}", file=str(run.path))
+
+
+def is_as_written(run: RunFolder, name: str) -> bool:
+    """Tell if a table of a run is there and has the hash that its manifest says."""
+    table = run.tables.get(name)
+    if table is None:
+        return False
+    digest: str = run.manifest["outputs"][name]
+    return content_hash(table, key=RUN_KEYS.get(name, "case_id")) == digest
+
+
+def fits_seal(manifest: Mapping[str, Any]) -> bool:
+    """Tell if a manifest is not published, or fits its seal."""
+    about = manifest.get("run") or {}
+    return about.get("status") != "published" or about.get("seal") == seal(manifest)
 
 
 COMPUTED = (

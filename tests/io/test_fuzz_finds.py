@@ -262,3 +262,25 @@ def test_principals_that_are_no_number(value: object) -> None:
         assert "'principals'" in str(e)  # noqa: PT017
     else:
         assert sum(grouped.counts().values()) == 2
+
+
+def test_a_buffer_of_offsets_with_bytes_to_spare() -> None:
+    """Its size need not be a multiple of four."""
+    text = pa.array(["a", "bc"])
+    _, offsets, data = text.buffers()
+    spare = pa.py_buffer(offsets.to_pybytes()[:12] + b"\0\0\0")
+    bent = pa.StringArray.from_buffers(2, spare, data)
+    cases = pa.table({"case_id": bent, "sex": [1, 2], "age": [3, 4]})
+    cases = cases.append_column("diagnoses", pa.array([["I10.x00"]] * 2))
+    cases = cases.append_column("procedures", pa.array([[]] * 2, pa.list_(pa.string())))
+    assert grouper.read_cases(cases).table["case_id"].to_pylist() == ["a", "bc"]
+    assert len(grouper.group(cases, "chs-drg-1.1")) == 2
+
+
+def test_a_ledger_whose_headers_stand_twice_or_are_blank(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    path.write_text("entry_id,kind,kind\n1,deduction,x\n")
+    with pytest.raises(CaseSchemaError, match="the header 'kind' stands twice"):
+        grouper.read_ledger(path)
+    path.write_text("entry_id,kind,,\n1,deduction,x,y\n")
+    assert grouper.read_ledger(path).column_names == ["entry_id", "kind"]
