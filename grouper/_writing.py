@@ -434,12 +434,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         text = (folder / MANIFEST).read_text("utf-8")
         found = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except OSError:
-        raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
+        message = f"no run is there: it has no {MANIFEST}{_runs_near(folder)}"
+        raise CaseFileError(message, file=str(folder)) from None
     except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
     if not isinstance(found, dict) or not all(isinstance(found.get(s, {}), dict) for s in SECTIONS):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
     return found
+
+
+def _runs_near(folder: Path) -> str:
+    """Tell the runs below a folder, or beside one that is not there."""
+    place = folder if folder.is_dir() else folder.parent
+    runs = sorted(p.parent.name for p in place.glob(f"*/{MANIFEST}")) if place.is_dir() else []
+    return f"; in {place} there are the runs {', '.join(runs[:5])}" if runs else ""
 
 
 def replace_file(path: Path, text: str) -> None:

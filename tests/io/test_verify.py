@@ -118,6 +118,12 @@ def test_every_change_is_found(change: Callable[[Path], None], where: str, year:
     assert where in failed(grouper.verify_run(year / "run"))
 
 
+@pytest.mark.parametrize("name", ["", "rum"])
+def test_where_no_run_is_the_runs_near_are_told(name: str, year: Path) -> None:
+    with pytest.raises(CaseFileError, match=r"no run is there.*there are the runs run"):
+        grouper.verify_run(year / name)
+
+
 def test_a_file_that_is_no_longer_parquet_is_refused(year: Path) -> None:
     (year / "run" / "cases.parquet").write_bytes(b"PAR1")
     with pytest.raises(CaseFileError, match=r"cases\.parquet"):
