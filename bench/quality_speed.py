@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from speed import alternated  # type: ignore[import-not-found]
+from speed import alternated
 
 import grouper
 from grouper.testing import make_region

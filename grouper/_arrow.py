@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from grouper.errors import CaseSchemaError
 
 Array: TypeAlias = Any  # a pyarrow array: pyarrow ships no types
 
@@ -60,31 +62,54 @@ def units_of(column: Array) -> NDArray[np.int64]:
     return units
 
 
-def is_sound(array: Array) -> bool:
-    """Tell if offsets ascend within their data and indices within their dictionary.
+def check_memory(columns: Iterable[tuple[str, Array]]) -> None:
+    """Refuse columns whose offsets or indices lead out of their memory: kernels read it unchecked.
 
-    Arrow takes them as they are given; what points elsewhere would be read from foreign memory. That
-    bytes are UTF-8 is not asked: a kernel compares bytes.
+    Parameters
+    ----------
+    columns : names and chunked arrays.
+
+    Raises
+    ------
+    CaseSchemaError : names the columns.
     """
-    kind, n = array.type, len(array)
-    if n == 0:
-        return True
-    if pa.types.is_dictionary(kind):
+    faults = []
+    for name, column in columns:
+        try:
+            for chunk in column.chunks:
+                _check_array(chunk)
+        except (pa.ArrowException, ValueError) as e:
+            faults.append(f"column {name!r} is no whole Arrow column: {str(e).splitlines()[0]}")
+    if faults:
+        raise CaseSchemaError(faults)
+
+
+def _check_array(array: Array) -> None:
+    """Check an array and what it holds; only offsets and indices are looked through."""
+    kind, types = array.type, pa.types
+    lists = types.is_list(kind) or types.is_large_list(kind)
+    wide = types.is_large_list(kind) or types.is_large_string(kind) or types.is_large_binary(kind)
+    array.validate()
+    if types.is_dictionary(kind):
         ends = pc.min_max(array.indices)
         low, high = ends["min"].as_py(), ends["max"].as_py()
-        fits = low is None or (low >= 0 and high < len(array.dictionary))
-        return fits and is_sound(array.dictionary)
-    wide = pa.types.is_large_list(kind) or pa.types.is_large_string(kind)
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not is_list and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return True
+        if low is not None and not 0 <= low <= high < len(array.dictionary):
+            raise ValueError(f"index {low if low < 0 else high} of {len(array.dictionary)} values")
+        _check_array(array.dictionary)
+    elif lists or wide or types.is_string(kind) or types.is_binary(kind):
+        start, stop = _check_offsets(array, np.dtype(np.int64 if wide else np.int32))
+        if lists:  # chunks may share values: each looks at its own
+            _check_array(array.values.slice(start, stop - start))
+    elif types.is_nested(kind):
+        array.validate(full=True)
+
+
+def _check_offsets(array: Array, kind: np.dtype[Any]) -> tuple[int, int]:
+    """Refuse offsets that fall; return the first and the last, which are known to lie inside."""
     buffer = array.buffers()[1]
-    width = np.int64 if wide else np.int32
-    last = array.offset + n + 1
-    if buffer is None or buffer.size < last * np.dtype(width).itemsize:
-        return False
-    offsets: Any = np.frombuffer(buffer, width, last)[array.offset :]
-    data = array.buffers()[2] if not is_list else None
-    size = len(array.values) if is_list else data.size if data is not None else 0
-    ascends = bool(offsets[0] >= 0 and offsets[-1] <= size and (offsets[1:] >= offsets[:-1]).all())
-    return ascends and (not is_list or is_sound(array.values))
+    if not len(array) or buffer is None:
+        return 0, 0
+    offsets = np.frombuffer(buffer, kind, len(array) + 1, array.offset * kind.itemsize)
+    if (offsets[1:] < offsets[:-1]).any():
+        raise ValueError("its offsets fall")
+    return int(offsets[0]), int(offsets[-1])

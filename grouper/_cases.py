@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from grouper import _chunks
-from grouper._arrow import Array, is_sound, text_array
+from grouper._arrow import Array, check_memory, text_array
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import CodeList, DrgScheme, Reason, Scheme
@@ -53,6 +53,11 @@ TEXTS = {"discharge_mode": Fact.DISCHARGE_MODE, "department": Fact.DEPARTMENT}
 REQUIRED = ("case_id", "sex", "age", "diagnoses", "procedures")
 FAULT = "input_fault"
 """Column of a reader's own refusals: a row with a text here is rejected, never the file."""
+READ = (
+    *("case_id", "diagnoses", "procedures", *TEXTS, *NUMBERS, "birth_weight", "admission_weight"),
+    *("admission_date", "discharge_date", "total_cost_fen", "principals", FAULT),
+)
+"""What grouping reads of a table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +121,7 @@ def encode_with(
 ) -> CaseBatch:
     """Encode with vocabularies at hand: the ids of an open one last over batches; see `encode`."""
     check_schema(cases.schema)
-    for name in (
-        "case_id",
-        "diagnoses",
-        "procedures",
-        *(t for t in TEXTS if t in cases.schema.names),
-    ):
-        if not all(map(is_sound, cases[name].chunks)):
-            raise CaseSchemaError([f"column {name!r}: its offsets or indices lead out of its data"])
+    check_memory((name, cases[name]) for name in READ if name in cases.schema.names)
     counts: Counter[str] = Counter()
     n = len(cases)
     listed = scheme.code_list
@@ -160,7 +158,7 @@ def check_schema(schema: pa.Schema) -> None:
     kinds: list[tuple[tuple[str, ...], Callable[[pa.DataType], bool], str]] = [
         (("diagnoses", "procedures"), _is_code_list, "a list of strings"),
         (("case_id", *TEXTS), _is_text, "strings"),
-        ((*NUMBERS, "birth_weight", "admission_weight"), _is_number, "whole numbers"),
+        ((*NUMBERS, "birth_weight", "admission_weight", "principals"), _is_number, "whole numbers"),
         (("admission_date", "discharge_date"), _is_date, "dates"),
     ]
     for names, fits, wanted in kinds:
@@ -399,6 +397,10 @@ def _resolve(values: Array, reader: _Reader, times: NDArray[np.int64]) -> I32:
 
 def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
     """View a string array as (offsets, bytes, the same bytes as words, owner, which are null)."""
+    blank = np.zeros(len(values), np.bool_)
+    if values.null_count:
+        blank = values.is_null().to_numpy(zero_copy_only=False)
+        values = pc.fill_null(values, "")  # what lies under a null is no text
     _, offset_buffer, data_buffer = values.buffers()
     n = len(values)
     if n == 0 or offset_buffer is None:
@@ -415,9 +417,7 @@ def _strings(values: Array) -> tuple[I32, U8, U64, Array, NDArray[np.bool_]]:
     else:
         data = _view(data_buffer, np.uint8, size, 0)
         words = _view(data_buffer, np.uint64, size // 8, 0)
-    if values.null_count == 0:
-        return offsets, data, words, values, np.zeros(n, np.bool_)
-    return offsets, data, words, values, values.is_null().to_numpy(zero_copy_only=False)
+    return offsets, data, words, values, blank
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from grouper._cli_parts import (
     language,
     print_facts,
     step,
+    strict_code,
 )
 
 RUN = click.argument("run", metavar="RUN")
@@ -159,7 +160,7 @@ def run_cases(
         _resume.forget(output)
     facts |= _papers(order, output, with_statements, audit, finance)
     print_facts(facts, as_json)
-    return int(strict and facts["status"]["grouped"] < facts["cases"])
+    return strict_code(facts, strict)
 
 
 @click.command()

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-import grouper
 from grouper import _row_proof
 from grouper._reading import find_files
 from grouper.errors import CaseFileError
@@ -82,8 +81,8 @@ def step(name: str, work: Callable[[], Any]) -> Any:
     return work()
 
 
-def strict_code(grouped: grouper.GroupedBatch, strict: bool) -> int:
-    return int(strict and grouped.counts()["grouped"] < len(grouped))
+def strict_code(facts: Mapping[str, Any], strict: bool) -> int:
+    return int(strict and facts["status"]["grouped"] < facts["cases"])
 
 
 def language() -> str:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grouper import _chunks
-from grouper._arrow import text_array
-from grouper._cases import CaseBatch, check_schema, encode, repeated
+from grouper._arrow import check_memory, text_array
+from grouper._cases import READ, CaseBatch, check_schema, encode, repeated
 from grouper._grouped import GroupedBatch, Part
 from grouper.errors import CaseSchemaError
 from grouper.kernels.dip import group_dip
@@ -71,6 +71,7 @@ def group(
     if isinstance(scheme, Scheme) and codes in CODINGS:
         return group_encoded(encode(table, scheme, codes=codes, threads=threads), threads=threads)
     check_schema(table.schema)
+    check_memory((name, table[name]) for name in READ if name in table.schema.names)
     counts: Counter[str] = Counter()
     twice = repeated(text_array(table["case_id"]))
     parts = []
@@ -218,7 +219,8 @@ def as_table(cases: Any) -> pa.Table:
         return cases
     if isinstance(cases, Mapping):
         return _from_dicts([cases])
-    if isinstance(cases, Sequence) and all(isinstance(c, Mapping) for c in cases):
+    is_list = isinstance(cases, Sequence) and not isinstance(cases, str | bytes)
+    if is_list and all(isinstance(c, Mapping) for c in cases):
         return _from_dicts(cases)
     if isinstance(cases, pa.RecordBatch):
         return pa.Table.from_batches([cases])
@@ -246,10 +248,11 @@ def _from_dicts(cases: Sequence[Mapping[str, Any]]) -> pa.Table:
     for name in names if cases else CASE_TYPES:
         values = [c.get(name) for c in cases]
         try:
+            str.encode(name)  # a name that is no text of Unicode is none for Arrow
             if CASE_TYPES.get(name) == CODES and any(isinstance(v, str) for v in values):
                 raise TypeError("one text where a list of codes belongs")
             columns[name] = pa.array(values, CASE_TYPES.get(name))
-        except (pa.ArrowException, TypeError, OverflowError) as e:
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as e:
             faults.append(f"column {name!r}: {e}")
     if faults:
         raise CaseSchemaError(faults)

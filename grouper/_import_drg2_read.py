@@ -19,6 +19,7 @@ from grouper._import_lists import ADRG, DIAGNOSIS, PROCEDURE, Entry, split_of
 from grouper._scheme_files import ImportReport
 from grouper._workbook import Column, Workbook
 from grouper.errors import TableError
+from grouper.tables._files import is_whole
 
 SHEETS: dict[str, str] = {
     "exclusions": r"排除",
@@ -145,7 +146,7 @@ def _mdc_names(book: Workbook, sheet: str, plan: Plan, report: ImportReport) -> 
         if not code or code in {m.code for _, m in found}:
             faults.add(number, f"MDC {row['mdc']!r} is no MDC, or stands twice")
             continue
-        if row["order"] and not row["order"].isdigit():
+        if row["order"] and not is_whole(row["order"]):
             faults.add(number, f"order {row['order']!r} is no whole number")
             continue
         found.append((int(row["order"] or len(found) + 1), Mdc(code, place, number, row["name"])))

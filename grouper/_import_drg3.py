@@ -21,7 +21,14 @@ from grouper._workbook import Column, Workbook, read_workbook, rows_of
 from grouper.errors import RuleError, TableError
 from grouper.tables import check, load_drg
 from grouper.tables._drg_scheme import SchemeSettings
-from grouper.tables._files import SHIPPED, check_settings, parse_toml, read_table, read_toml_text
+from grouper.tables._files import (
+    SHIPPED,
+    check_settings,
+    is_whole,
+    parse_toml,
+    read_table,
+    read_toml_text,
+)
 from grouper.tables._rules import parse, sets_of
 from grouper.tables._toml_lines import places_of
 
@@ -299,7 +306,7 @@ def _faults(
         yield from (
             (n, f"sort {r['sort']!r} is no whole number")
             for n, r in rows
-            if not r["sort"].isdigit()
+            if not is_whole(r["sort"])
         )
     parent = {"adrg": "mdc", "drg": "adrg"}.get(table)
     if parent:

@@ -23,7 +23,7 @@ from grouper._import_lists_logic import ENGLISH
 from grouper._scheme_files import ImportReport
 from grouper._workbook import Column, Workbook
 from grouper.errors import TableError
-from grouper.tables._files import Settings
+from grouper.tables._files import Settings, is_whole
 
 
 class SheetMap(Settings):
@@ -274,7 +274,7 @@ def _mdcs(sheets: Sheets, about: SheetMap, plan: Plan) -> None:
         if not code:
             faults.add(number, f"code: {row['code']!r} is no MDC such as MDCB")
             continue
-        if row["order"] and not row["order"].isdigit():
+        if row["order"] and not is_whole(row["order"]):
             faults.add(number, f"order: {row['order']!r} is no whole number")
             continue
         order = int(row["order"] or len(found) + 1)

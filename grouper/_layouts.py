@@ -410,6 +410,13 @@ def is_long(names: Sequence[str]) -> bool:
     return CASE in stems and not stems.isdisjoint((DISEASE, OPERATION))
 
 
+def read_together(paths: Sequence[Path], *, mapped: bool) -> list[Path]:
+    """Return those of the files that are read: of long tables the known ones; `mapped`: all of them."""
+    if mapped or not is_long([p.name for p in paths]):
+        return list(paths)
+    return [p for p in paths if stem(p.name) in (*LONG, *FURTHER)]
+
+
 def join_long(sources: Sequence[Source]) -> Source:
     """Join the official long tables: one source, one row a settlement.
 

@@ -68,11 +68,13 @@ def read_prior(given: Any) -> Prior:
         run = item if isinstance(item, RunFolder) else read_run(item)
         check_run(run)
         about = run.manifest.get("run") or {}
+        if "cases" not in run.tables:
+            raise CaseFileError("the run has no cases", file=str(run.path))
         if about.get("kind") != "month":
             cases = run.tables["cases"]
             last_year.append(cases.select([c for c in LAST_YEAR if c in cases.schema.names]))
             continue
-        month = about["period"]
+        month = str(about.get("period"))
         if about.get("status") != "published":
             raise SettlementError(
                 f"the run of {month} in {run.path.name} is a draft: publish it (grouper publish), "

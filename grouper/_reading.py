@@ -28,8 +28,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from grouper import _chunks
+from grouper._arrow import check_memory
 from grouper._cells import is_utf8
-from grouper._workbook_guard import CASES, check_workbook
+from grouper._workbook_guard import CASES, check_workbook, is_panic
 from grouper.errors import CaseFileError
 
 Chunks: TypeAlias = Any  # a pa.ChunkedArray: pyarrow ships no types
@@ -211,10 +212,10 @@ def _open_parquet(data: bytes, name: str, options: Options) -> Opened:
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        headers = list(file.schema_arrow.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _damaged("Parquet", name, e) from None
     _refuse_bomb(file.metadata, len(data), name)
-    headers = list(file.schema_arrow.names)
 
     def load(places: Sequence[int]) -> Rows:
         try:
@@ -247,7 +248,7 @@ def _open_arrow(data: bytes, name: str, options: Options) -> Opened:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
         except pa.ArrowInvalid:
             table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
-        table.validate(full=True)  # offsets and indices too: they may point anywhere
+        table.validate(full=True)  # offsets and indices too: they may lead out of the file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _damaged("Arrow", name, e) from None
     return table.column_names, _columns_of(table), {}
@@ -272,10 +273,11 @@ def open_table(source: Any) -> Source:
         source = _from_pandas(source)
     elif hasattr(source, "to_table"):  # pyarrow.dataset
         source = source.to_table()
-    elif hasattr(source, "__arrow_c_stream__"):  # Polars, DuckDB, CaseTable
-        source = pa.table(source)
+    elif hasattr(source, "__arrow_c_stream__") and not isinstance(source, pa.Table):
+        source = pa.table(source)  # Polars, DuckDB, CaseTable
     if not isinstance(source, pa.Table):
         raise TypeError(f"cases as {type(source).__name__}: give a path, a table or a data frame")
+    check_memory(zip(source.column_names, source.columns, strict=True))
     return Source("table", source.column_names, _columns_of(source))
 
 
@@ -529,7 +531,9 @@ def _open_excel(data: bytes, name: str, options: Options) -> Opened:
         rows = book.get_sheet_by_name(options.sheet or sheets[0]).to_python()
     except CaseFileError:
         raise
-    except Exception as e:  # the library's own tree of errors differs by version
+    except BaseException as e:  # the library's own tree of errors differs by version
+        if not isinstance(e, Exception) and not is_panic(e):
+            raise
         raise _damaged("Excel", name, e) from None
     if not rows:
         cure = 'name another in a column map: sheet = "…"'

@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from grouper._grouped import GroupedBatch
-from grouper._reading import find_files
-from grouper._runs import about_file, version
+from grouper._runs import about_file, about_inputs, same_order, version
 from grouper._writing import replace_file, write_table
 from grouper.errors import CaseFileError
 from grouper.tables import Editions, Scheme
@@ -40,14 +39,14 @@ def resumed(
     output : the run folder to be; the checkpoint lies beside it. make : groups the cases.
     """
     place = _place(output)
-    key = _key(cases, scheme, columns, codes)
-    kept = _kept(place, key)
+    kept = _kept(place, _key(about_inputs(cases, columns), scheme, columns, codes))
     if kept is not None:
         return kept
     grouped, facts = make()
     table = grouped.to_arrow(carry=True)
     place.mkdir(parents=True, exist_ok=True)
     write_table(table, place / GROUPED)
+    key = _key(same_order(facts["inputs"]), scheme, columns, codes)  # of what was read
     held = {"key": key, "grouped": about_file(place / GROUPED), "facts": facts}
     replace_file(place / FACTS, json.dumps(held, ensure_ascii=False, sort_keys=True))
     return table, facts
@@ -63,8 +62,8 @@ def _place(output: str | Path) -> Path:
     return target.parent / f".{target.name}.resume"
 
 
-def _key(cases: str, scheme: Scheme | Editions, columns: str | None, codes: str) -> str:
-    files = [about_file(p) for p in [*find_files(cases), *([Path(columns)] if columns else [])]]
+def _key(inputs: Sequence[Any], scheme: Scheme | Editions, columns: str | None, codes: str) -> str:
+    files = [*inputs, *([about_file(Path(columns))] if columns else [])]
     of = [scheme.fingerprint] if isinstance(scheme, Scheme) else _fingerprints(scheme)
     text = json.dumps([files, of, codes, version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from grouper._grouped import GroupedBatch
 from grouper._grouping import group
+from grouper._layouts import read_together
+from grouper._reading import find_files
 from grouper._row_proof import prove_rows
 from grouper._settlement import Settlement, settle
 from grouper._tables_in import read_hospitals, read_ledger
 from grouper._writing import MANIFEST, RUN_KEYS, run_hash
 from grouper.errors import PolicyError
-from grouper.io import content_hash, read_cases, write_run
+from grouper.io import content_hash, load_map, read_cases, write_run
 from grouper.tables import (
     Editions,
     Scheme,
@@ -260,6 +262,23 @@ PRINTED = (
     *("pool_id", "period", "line", "fund_fen", "floor_draw_fen", "pay_fen", "balance_fen"),
     *("undistributed_fen", "overdrawn_fen", "identity"),
 )
+
+
+def about_inputs(cases: str, columns: str | None) -> list[dict[str, Any]]:
+    """Name the files that `read_cases` reads, with size and sha256, in the order of their names.
+
+    Raises
+    ------
+    CaseFileError : there are none. OSError : one cannot be read.
+    """
+    mapped = bool(load_map(columns).columns) if columns else False
+    return same_order(about_file(p) for p in read_together(find_files(cases), mapped=mapped))
+
+
+def same_order(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return name, size and sha256 of files, ordered by them: to compare what was read with what is."""
+    named = [{k: f[k] for k in ("name", "bytes", "sha256")} for f in files]
+    return sorted(named, key=lambda f: (f["name"], f["sha256"]))
 
 
 def about_file(path: Path) -> dict[str, Any]:

@@ -95,7 +95,10 @@ def _read_list(
         except UnicodeDecodeError:
             message = "neither UTF-8 nor GB18030; save it as UTF-8"
             raise CaseFileError(message, file=path.name) from None
-    rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
+    try:
+        rows = [r for r in csv.reader(io.StringIO(text, newline="")) if any(c.strip() for c in r)]
+    except csv.Error as e:
+        raise CaseFileError(f"cannot be read as {what}: {e}", file=path.name) from None
     header = [h.strip() for h in rows[0]] if rows else []
     if twice := sorted({h for h in header if header.count(h) > 1 and h}):
         raise CaseSchemaError([f"{path.name}: the header {h!r} stands twice" for h in twice])

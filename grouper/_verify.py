@@ -7,6 +7,7 @@ the same files, scheme and policy. Then the run is made again in memory and comp
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,16 @@ import pyarrow.compute as pc
 from grouper import _runs
 from grouper._arrow import text_array
 from grouper._explain_dip import explain
-from grouper._hashing import content_hash
-from grouper._reading import find_files
 from grouper._row_proof import STATUSES
 from grouper._tables_in import read_grouped
-from grouper._writing import MANIFEST, RUN_KEYS, RunFolder, read_run, run_hash, seal
+from grouper._writing import (
+    MANIFEST,
+    RunFolder,
+    fits_seal,
+    is_as_written,
+    read_run,
+    run_hash,
+)
 from grouper.errors import CaseFileError, GrouperError
 from grouper.io import read_cases
 from grouper.tables import Scheme
@@ -107,12 +113,12 @@ def verify_run(
 def _check_outputs(run: RunFolder, told: Verification) -> None:
     manifest = run.manifest
     for name, digest in manifest.get("outputs", {}).items():
-        table = run.tables.get(name)
+        same, table = is_as_written(run, name), run.tables.get(name)
+        found = "is not what the run wrote"
         if table is None:
-            told.note(f"{name}.parquet", False, "is not there")
-            continue
-        same = content_hash(table, key=RUN_KEYS.get(name, "case_id")) == digest
-        found = f"{table.num_rows:,} rows, {digest[:12]}" if same else "is not what the run wrote"
+            found = "is not there"
+        elif same:
+            found = f"{table.num_rows:,} rows, {digest[:12]}"
         told.note(f"{name}.parquet", same, found)
     digest = manifest.get("content_hash")
     if digest:
@@ -120,7 +126,7 @@ def _check_outputs(run: RunFolder, told: Verification) -> None:
         told.note("content hash", same, digest if same else f"{MANIFEST} was changed after the run")
     about = manifest.get("run") or {}
     if about.get("status") == "published":
-        same = about.get("seal") == seal(manifest)
+        same = fits_seal(manifest)
         names = ", ".join(f"{r} {s['name']}" for r, s in (about.get("sign_off") or {}).items())
         told.note(
             "seal and sign-offs", same, names if same else f"{MANIFEST} does not fit its seal"
@@ -194,20 +200,20 @@ def _found(folder: Path, made: Mapping[str, Any], given: Sources) -> Sources:
 def _check_inputs(run: RunFolder, found: Sources, told: Verification) -> bool:
     """Check that the sources are the files that the run read."""
     try:
-        cases = [_runs.about_file(p) for p in find_files(found.cases or "")]
+        is_grouped = run.manifest["made_from"]["is_grouped"]
+        columns = None if is_grouped else found.columns
+        cases = _runs.about_inputs(found.cases or "", columns)
         others = [p for p in (found.hospitals, found.ledger, found.columns) if p]
         also = [_runs.about_file(Path(p)) for p in others]
         also += [_runs.about_file(Path(p) / MANIFEST) for p in found.prior]
     except (OSError, CaseFileError) as e:
         told.note("inputs", None, f"cannot be read: {e}; say where they are")
         return False
-    wanted = [*run.manifest.get("inputs", []), *run.manifest.get("also_read", [])]
-    same = [f["sha256"] for f in (*cases, *also)] == [f["sha256"] for f in wanted]
-    changed = [
-        w["name"]
-        for w, f in zip(wanted, [*cases, *also], strict=False)
-        if (w["bytes"], w["sha256"]) != (f["bytes"], f["sha256"])
-    ]
+    then = run.manifest.get("inputs", []), run.manifest.get("also_read", [])
+    now = Counter(f["sha256"] for f in (*cases, *also))
+    changed = [f["name"] for part in then for f in part if not now[f["sha256"]]]
+    wanted = [f for part in then for f in part]
+    same = now == Counter(f["sha256"] for f in wanted)
     said = f"{len(wanted)} files, {sum(f['bytes'] for f in wanted):,} bytes"
     if not same:
         said = f"not the files that the run read: {', '.join(changed) or 'more or fewer of them'}"

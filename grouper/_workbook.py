@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grouper._reading import EXCEL
-from grouper._workbook_guard import guarded_bytes
+from grouper._workbook_guard import guarded_bytes, is_panic
 from grouper.errors import CaseFileError, TableError
 from grouper.tables._rules import clean_name, clean_text
 
@@ -55,7 +55,9 @@ def read_workbook(path: Path | str) -> Workbook:
             name: book.get_sheet_by_name(name).to_python(skip_empty_area=False)
             for name in book.sheet_names
         }
-    except (calamine.CalamineError, OSError, ValueError) as e:
+    except BaseException as e:
+        if not isinstance(e, calamine.CalamineError | OSError | ValueError) and not is_panic(e):
+            raise
         raise CaseFileError(f"no whole Excel file: {str(e)[:120]}", file=path.name) from None
     found = Workbook(path.name, len(data), hashlib.sha256(data).hexdigest(), {})
     texts, sheets = _Texts(), {}

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -44,6 +45,9 @@ RUN_KEYS = {
     "candidates": "case_id",
 }
 """The tables of a run and the column that orders each for its content hash."""
+
+SECTIONS = ("run", "outputs", "policy")
+"""What is an object in a manifest, if it is there."""
 
 STATEMENTS = "statements/"
 """Where a run's statements stand in its folder."""
@@ -370,15 +374,28 @@ def check_run(run: RunFolder) -> None:
     CaseFileError : names the table or the manifest.
     """
     cure = "it was changed after the run: give the run as it was written"
-    for name, digest in run.manifest.get("outputs", {}).items():
-        table = run.tables.get(name)
-        if table is None or content_hash(table, key=RUN_KEYS.get(name, "case_id")) != digest:
+    for name in run.manifest.get("outputs", {}):
+        if not is_as_written(run, name):
             raise CaseFileError(
                 f"{name}.parquet is not what the run wrote; {cure}", file=str(run.path)
             )
-    about = run.manifest.get("run") or {}
-    if about.get("status") == "published" and about.get("seal") != seal(run.manifest):
+    if not fits_seal(run.manifest):
         raise CaseFileError(f"{MANIFEST} does not fit its seal; {cure}", file=str(run.path))
+
+
+def is_as_written(run: RunFolder, name: str) -> bool:
+    """Tell if a table of a run is there and has the hash that its manifest says."""
+    table = run.tables.get(name)
+    if table is None:
+        return False
+    digest: str = run.manifest["outputs"][name]
+    return content_hash(table, key=RUN_KEYS.get(name, "case_id")) == digest
+
+
+def fits_seal(manifest: Mapping[str, Any]) -> bool:
+    """Tell if a manifest is not published, or fits its seal."""
+    about = manifest.get("run") or {}
+    return about.get("status") != "published" or about.get("seal") == seal(manifest)
 
 
 COMPUTED = (
@@ -414,20 +431,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     CaseFileError : no run is there, or its manifest is damaged.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+        text = (folder / MANIFEST).read_text("utf-8")
+        found = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except OSError:
-        raise CaseFileError(f"no run is there: it has no {MANIFEST}", file=str(folder)) from None
+        message = f"no run is there: it has no {MANIFEST}{_runs_near(folder)}"
+        raise CaseFileError(message, file=str(folder)) from None
     except (ValueError, RecursionError) as e:
         raise CaseFileError(f"{MANIFEST} is damaged: {e}", file=str(folder)) from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(found.get(s, {}), dict) for s in SECTIONS):
         raise CaseFileError(f"{MANIFEST} is damaged: no object", file=str(folder))
     return found
+
+
+def _runs_near(folder: Path) -> str:
+    """Tell the runs below a folder, or beside one that is not there."""
+    place = folder if folder.is_dir() else folder.parent
+    runs = sorted(p.parent.name for p in place.glob(f"*/{MANIFEST}")) if place.is_dir() else []
+    return f"; in {place} there are the runs {', '.join(runs[:5])}" if runs else ""
 
 
 def replace_file(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with _replacing(path) as file:
         file.write(text.encode())
+
+
+def _finite(text: str) -> float:
+    """Read a number of a manifest; a manifest never holds another."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
 
 
 def replace_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

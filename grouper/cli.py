@@ -110,7 +110,7 @@ def group(
         grouper.write_table(grouped.to_arrow(carry=True), output)
         facts["output"] = output
     print_facts(facts, as_json)
-    return strict_code(grouped, strict)
+    return strict_code(facts, strict)
 
 
 @cli.command()

@@ -108,7 +108,7 @@ def load_map(path: Path | str) -> ColumnMap:
         given = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as e:
         raise CaseFileError(f"cannot be read: {e.strerror}", file=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:
         raise CaseFileError(f"no TOML in UTF-8: {e}", file=path.name) from None
     faults = []
     for key, value in given.items():

@@ -13,7 +13,6 @@ from grouper.tables._findings import Finding
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._policy_schema import policy_schema
 from grouper.tables._quality import QualityRule, QualityRules, load_quality, switched
-from grouper.tables._quality_text import Condition
 from grouper.tables._quality_text import Field as QualityField
 from grouper.tables._rules import parse, text_of
 from grouper.tables._schemes import Scheme, load_catalogue, load_drg, load_scheme, scheme_ids
@@ -21,7 +20,6 @@ from grouper.tables._types import Reason, Severity, Status, Warn
 
 __all__ = [
     "CodeList",
-    "Condition",
     "DipScheme",
     "DrgScheme",
     "Edition",

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from grouper.tables._drg_scheme import status_of
+from grouper.tables._files import is_whole
 from grouper.tables._findings import Finding
 from grouper.tables._raw import COLUMNS, RawScheme, RuledRow
 from grouper.tables._rules import (
@@ -337,7 +338,7 @@ def _sorts(s: RawScheme) -> Iterator[Noted]:
     first: dict[str, str] = {}
     for row in s.rows["mdc"]:
         sort = row["sort"]
-        if not sort.isdigit():
+        if not is_whole(sort):
             yield Finding("L112", row.place, f"sort {sort!r} is no whole number"), None
         elif first.setdefault(sort, row["code"]) != row["code"]:
             message = f"{row['code']} and {first[sort]} have the sort {sort}; the row decides"
@@ -345,7 +346,7 @@ def _sorts(s: RawScheme) -> Iterator[Noted]:
     for rows, parents in ((s.adrgs, s.mdcs), (s.drgs, s.adrgs)):
         for k, p in enumerate(parents):
             numbers = [(r, r.row["sort"]) for r in rows if r.parent == k]
-            if not all(n.isdigit() for _, n in numbers):
+            if not all(is_whole(n) for _, n in numbers):
                 continue
             for (above, n), (below, m) in pairwise(numbers):
                 if int(m) < int(n):

@@ -221,6 +221,11 @@ def plain_decimal(text: str) -> Fraction | None:
     return Fraction(text) if re.fullmatch(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", text) else None
 
 
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole number that `int` reads: digits that count, and not too many."""
+    return text.isdecimal() and len(text) < 19
+
+
 def iso(day: date | None) -> str:
     """Write a date, or nothing."""
     return day.isoformat() if day else ""

@@ -20,7 +20,7 @@ from grouper.errors import TableError
 from grouper.tables import _cache
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._drg_scheme import FILE, TABLES, DrgScheme, Row, SchemeSettings, status_of
-from grouper.tables._files import SHIPPED, iso, read_settings, read_table
+from grouper.tables._files import SHIPPED, is_whole, iso, read_settings, read_table
 from grouper.tables._kept import packed, unpacked
 from grouper.tables._lower import AdrgRow as LoweredRow
 from grouper.tables._lower import CodeTables, lower
@@ -165,7 +165,7 @@ def _mdcs(source: _Folder) -> tuple[Row, ...]:
     for file, line, (code, name, text, sort) in source.rows("mdc", "code", "name", "rule", "sort"):
         if not code or code in rows:
             raise TableError(f"MDC {code!r} is empty or stands twice", file=file, row=line)
-        if not sort.isdigit():
+        if not is_whole(sort):
             raise TableError(f"sort {sort!r} is not a whole number", file=file, row=line)
         parse(text, file=file, row=line)
         rows[code] = int(sort), Row(code, name, text, -1, line)

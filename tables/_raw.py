@@ -15,7 +15,7 @@ from pathlib import Path
 from grouper.errors import RuleError
 from grouper.tables._codes import CodeList, load_codes
 from grouper.tables._drg_scheme import FILE, TABLES, SchemeSettings
-from grouper.tables._files import read_settings
+from grouper.tables._files import is_whole, read_settings
 from grouper.tables._findings import Finding
 from grouper.tables._load import base_folder
 from grouper.tables._rules import Rule, clean_name, clean_text, parse
@@ -160,7 +160,7 @@ def _read(raw: RawScheme, path: Path, table: str) -> list[RawRow]:
 
 def _link(raw: RawScheme) -> None:
     """Parse the rules and find each row's parent."""
-    sorts = [(int(r["sort"]) if r["sort"].isdigit() else 0, r) for r in raw.rows["mdc"]]
+    sorts = [(int(r["sort"]) if is_whole(r["sort"]) else 0, r) for r in raw.rows["mdc"]]
     raw.mdcs = [_ruled(raw, r, -1) for _, r in sorted(sorts, key=lambda x: x[0])]
     raw.adrgs = _children(raw, "adrg", "mdc", raw.mdcs)
     raw.drgs = _children(raw, "drg", "adrg", raw.adrgs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -125,6 +126,29 @@ def test_a_resumed_run_groups_once_and_is_the_same(
 
 
 @pytest.mark.promise("A run that was cut off goes on, and is the same")
+def test_a_checkpoint_is_of_what_was_read(
+    year: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cases change after the first look at them and before they are read: the new ones are kept."""
+    cases = tmp_path / "cases.parquet"
+    shutil.copy(year / "cases.parquet", cases)
+    args = ("run", str(cases), "--scheme", "chs-drg-1.1", "--policy", str(year / "policy"), "-o")
+    to = (*args, str(tmp_path / "a"), "--resume", "--hospitals")
+    real = _runs.group_files
+
+    def changing(*given: Any, **more: Any) -> Any:
+        pq.write_table(pq.read_table(year / "cases.parquet").slice(0, 500), cases)
+        return real(*given, **more)
+
+    with monkeypatch.context() as m:
+        m.setattr(_runs, "group_files", changing)
+        call(*to, str(tmp_path / "nowhere.csv"), code=2)
+    shutil.copy(year / "cases.parquet", cases)
+    call(*to, str(year / "hospitals.csv"))
+    assert pq.read_table(tmp_path / "a" / "cases.parquet").num_rows == 800
+    assert grouper.verify_run(tmp_path / "a").passed
+
+
 @pytest.mark.parametrize("damage", ["cut", "key", "json"])
 def test_a_checkpoint_that_is_not_whole_or_not_ours_is_none(
     damage: str, year: Path, tmp_path: Path

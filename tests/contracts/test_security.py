@@ -61,7 +61,9 @@ def locked(file: str) -> dict[str, tuple[str, list[str]]]:
     found = {}
     for entry in re.sub(r" \\\n\s+", " ", re.sub(r"(?m)^#.*\n", "", text)).splitlines():
         pin, *hashes = entry.split(" ")
-        name, version = re.fullmatch(r"([a-z0-9-]+)==([\w.+!]+)", pin).groups()  # type: ignore[union-attr]
+        pinned = re.fullmatch(r"([a-z0-9-]+)==([\w.+!]+)", pin)
+        assert pinned, entry
+        name, version = pinned.groups()
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for h in hashes), entry
         assert name not in found
         found[name] = (version, hashes)

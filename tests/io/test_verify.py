@@ -118,6 +118,12 @@ def test_every_change_is_found(change: Callable[[Path], None], where: str, year:
     assert where in failed(grouper.verify_run(year / "run"))
 
 
+@pytest.mark.parametrize("name", ["", "rum"])
+def test_where_no_run_is_the_runs_near_are_told(name: str, year: Path) -> None:
+    with pytest.raises(CaseFileError, match=r"no run is there.*there are the runs run"):
+        grouper.verify_run(year / name)
+
+
 def test_a_file_that_is_no_longer_parquet_is_refused(year: Path) -> None:
     (year / "run" / "cases.parquet").write_bytes(b"PAR1")
     with pytest.raises(CaseFileError, match=r"cases\.parquet"):
@@ -199,6 +205,49 @@ def test_a_month_on_earlier_runs_is_verified(year: Path, tmp_path: Path) -> None
 @pytest.mark.promise(
     "Input rows = grouped + ambiguous + ungrouped + rejected, by file, hospital and month"
 )
+def long_tables(cases: pa.Table, folder: Path) -> Path:
+    """Write cases as the official long tables, and a file beside them that is none."""
+    folder.mkdir()
+    rows = cases.to_pylist()
+    heads = [
+        {
+            **{
+                "setl_id": r["case_id"],
+                "gend": r["sex"],
+                "age": r["age"],
+                "nwb_age": r["age_days"],
+            },
+            **{"fixmedins_code": r["hospital_id"], "insutype": r["insurance"]},
+            **{"setl_time": r["settlement_date"], "medfee_sumamt": r["total_cost_fen"] / 100},
+            **{"fund_pay_sumamt": r["fund_paid_fen"] / 100, "hi_setl_lv": r["hospital_level"]},
+        }
+        for r in rows
+    ]
+    dx = [
+        {"setl_id": r["case_id"], "diag_code": c, "maindiag_flag": int(k == 0)}
+        for r in rows
+        for k, c in enumerate(r["diagnoses"])
+    ]
+    px = [{"setl_id": r["case_id"], "oprn_oprt_code": c} for r in rows for c in r["procedures"]]
+    for name, table in (("setlinfo", heads), ("diseinfo", dx), ("oprninfo", px)):
+        grouper.write_table(pa.Table.from_pylist(table), folder / f"{name}.csv")
+    grouper.write_table(pa.table({"setl_id": ["x"], "fund_payamt": [1]}), folder / "payinfo.csv")
+    (folder / "notes.csv").write_text("of no matter\n")
+    return folder
+
+
+def test_a_run_of_long_tables_is_verified(year: Path, tmp_path: Path) -> None:
+    folder = long_tables(pq.read_table(year / "cases.parquet").slice(0, 300), tmp_path / "lists")
+    pay(folder, year, tmp_path / "run")
+    found = grouper.verify_run(tmp_path / "run")
+    assert failed(found) == {}
+    assert next(c["found"] for c in found.checks if c["check"] == "inputs").startswith("5 files")
+    (folder / "notes.csv").write_text("still of no matter\n")
+    assert grouper.verify_run(tmp_path / "run").passed
+    (folder / "payinfo.csv").write_text("setl_id,fund_payamt\nx,2\n")
+    assert failed(grouper.verify_run(tmp_path / "run"))["inputs"].endswith("payinfo.csv")
+
+
 def test_rows_are_proved_by_file_hospital_and_month() -> None:
     cases = pa.table(
         {

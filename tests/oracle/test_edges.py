@@ -52,6 +52,7 @@ def test_a_newborn_of_200_to_20000_grams_is_not_warned_of(grams: int, warned: bo
 @settings(max_examples=300, deadline=None)
 @given(x=st.integers(0, 2**61), num=st.integers(0, 2**61), den=st.integers(1, 2**61 - 1))
 @example(x=2**40, num=3**25, den=3**25)
+@example(x=2**29 * 10**8, num=3**19 * 10**7, den=2**29 * 3**19)
 @example(x=2**60, num=2**40 * 3, den=2**40 * 3)
 @example(x=3**30, num=5**20 * 4, den=3**30)
 def test_whole_part_and_rest_beyond_64_bits(x: int, num: int, den: int) -> None:

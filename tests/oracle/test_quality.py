@@ -230,7 +230,9 @@ def world_of(folder: Path, tables: dict[str, list[dict[str, str]]], scheme: DrgS
     return World(cases, present, known, asks)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(k, marks=pytest.mark.big) for k in range(1, 6))]
+)
 def test_every_rule_equals_the_plain_reader(seed: int, tmp_path: Path) -> None:
     tables = draw(seed, 120)
     write(tmp_path, tables)
@@ -255,6 +257,7 @@ def test_every_rule_equals_the_plain_reader(seed: int, tmp_path: Path) -> None:
     assert judged > 60
 
 
+@pytest.mark.big
 def test_each_of_the_52_platform_rules_passes_and_fails(tmp_path: Path) -> None:
     write(tmp_path, draw(99, 2000))
     found = grouper.check_quality(str(tmp_path), scheme="chs-drg-1.1")
@@ -269,6 +272,7 @@ NEVER_BOTH = {"parts_of_total", "admission_weight_range", "negative_amount"}
 """What the drawn lists have no columns for, or never fail."""
 
 
+@pytest.mark.big
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_the_rows_and_the_threads_change_nothing(seed: int, tmp_path: Path) -> None:
     tables = draw(seed, 150)
