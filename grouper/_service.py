@@ -25,6 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.exceptions import HTTPException
 
 import grouper
+from grouper._cases import REQUIRED
 from grouper._code_search import CodeSearch
 from grouper._result_rows import FEW, result_rows
 from grouper._service_guard import CASES, Guard, Limits, fault
@@ -222,7 +223,7 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
     async def group(asked: GroupAsked) -> Response:
         """Group cases: 1 to 10,000, money in fen."""
         scheme = shelf.scheme(asked.scheme)
-        cases = [c.model_dump(exclude_none=True) for c in asked.cases]  # type: ignore[attr-defined]
+        cases = [_one(c) for c in asked.cases]
         work = partial(_grouped, cases, scheme, asked.codes)
         return _json(work() if len(cases) <= 4 else await run_in_threadpool(work))
 
@@ -306,8 +307,9 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
 
 
 def _one(case: Any) -> dict[str, Any]:
+    """Return a case as a dict: what is null is left out, but for what every case must have."""
     given: dict[str, Any] = case.model_dump(exclude_none=True)
-    return given
+    return {**dict.fromkeys(REQUIRED), **given}
 
 
 def _grouped(cases: list[dict[str, Any]], scheme: Scheme, codes: str) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,9 @@ class Served:
     def __init__(self, *options: str) -> None:
         self.port = free_port()
         command = [sys.executable, "-c", MAIN, "serve", "--port", str(self.port), *options]
+        self.said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdout=self.said, stderr=self.said, text=True, start_new_session=True
         )
         end = time.monotonic() + 90
         while True:
@@ -54,8 +57,8 @@ class Served:
                     return
             except OSError:
                 if time.monotonic() > end or self.process.poll() is not None:
-                    self.process.kill()
-                    raise AssertionError(self.process.communicate()[1]) from None
+                    self.kill()
+                    raise AssertionError(self.output()) from None
                 time.sleep(0.1)
 
     def ask(self, method: str, path: str, body: Any = None, key: str = KEY) -> tuple[int, bytes]:
@@ -68,11 +71,23 @@ class Served:
         finally:
             link.close()
 
+    def output(self) -> str:
+        """Return what it said so far."""
+        self.said.seek(0)
+        return self.said.read()
+
     def stop(self) -> str:
         """Stop it as a system does; return what it said."""
         self.process.send_signal(signal.SIGTERM)
-        said = self.process.communicate(timeout=60)
-        return said[0] + said[1]
+        self.process.wait(60)
+        return self.output()
+
+    def kill(self) -> None:
+        """End it and its workers, whatever they do."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+        self.said.close()
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +98,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "--workers", "2", "--api-key-file", str(keys), "--max-body", "4", "--timeout", "30"
     )
     yield service
-    if service.process.poll() is None:
-        service.process.kill()
-        service.process.communicate()
+    try:
+        assert "Traceback" not in service.stop()
+    finally:
+        service.kill()
 
 
 def test_a_key_is_asked_for_by_every_worker(served: Served) -> None:
@@ -165,6 +181,14 @@ def test_counts_of_all_workers_are_one(served: Served) -> None:
 @pytest.mark.promise("The service ends in order: what is being answered is answered")
 def test_it_ends_in_order() -> None:
     service = Served()
+    try:
+        ends(service)
+    finally:
+        service.kill()
+
+
+def ends(service: Served) -> None:
+    """Stop a service while it answers."""
     cases = [{**EXAMPLE, "case_id": str(k)} for k in range(10_000)]
     found: list[tuple[int, bytes]] = []
 

@@ -103,9 +103,15 @@ def test_a_stream_of_arrow_is_answered_with_one(app: Any) -> None:
     table = pa.ipc.open_stream(said.content).read_all()
     assert table.to_pylist() == grouper.group(cases, SCHEME).to_arrow().to_pylist()
     for wrong in (b"", b"nonsense", body[: len(body) // 2]):
-        said = asked(app, "POST", to, content=wrong)
+        said = asked(app, "POST", f"/v1/group/arrow?scheme={SCHEME}", content=wrong)
         assert said.status_code == 422
         assert said.json()["error"]["code"] == "E300"
+
+
+def test_a_bad_case_is_a_row_with_a_status_and_not_a_refusal(app: Any) -> None:
+    bad = [{k: v for k, v in EXAMPLE.items() if k != "age"}, {**EXAMPLE, "case_id": "2", "sex": 7}]
+    rows = grouped(app, *bad, {**EXAMPLE, "case_id": "3"}).json()["results"]
+    assert [r["reason"] for r in rows] == ["age_unreadable", "sex_unreadable", None]
 
 
 def test_explain_what_if_and_standard(app: Any) -> None:
