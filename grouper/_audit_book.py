@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from grouper._reading import EXCEL
 from grouper._writing import _replacing
+from grouper._yuan import yuan
 from grouper.errors import CaseFileError
 
 Lang: TypeAlias = Literal["zh", "en", "both"]
@@ -73,12 +74,6 @@ class Live:
 def word(lang: Lang, zh: str, en: str) -> str:
     """Choose a word by language."""
     return {"zh": zh, "en": en, "both": f"{zh} {en}"}[lang]
-
-
-def yuan(fen: int) -> str:
-    """Write fen as yuan."""
-    sign, whole = "-" if fen < 0 else "", abs(fen)
-    return f"{sign}{whole // 100}.{whole % 100:02d}"
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from grouper._audit_book import Book, Column, Live, yuan
+from grouper._audit_book import Book, Column, Live
 from grouper._audit_facts import CARVE_OUT, FUND, Facts, Row
 from grouper._audit_tables import iterate
+from grouper._yuan import yuan
 
 ACCRUAL_LEFT = (("budget_fen", "预算"), ("drawn_fen", "动用风险金"))
 ACCRUAL_RIGHT = (

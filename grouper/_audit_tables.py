@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from grouper._audit_book import Book, Column, Live, yuan
+from grouper._audit_book import Book, Column, Live
 from grouper._audit_facts import BANDS, Facts, Row, rows
 from grouper._audit_finance import FIGURES, Tied, Total
 from grouper._ledger import DIFFERENCES, GIVEN
 from grouper._writing import RunFolder
+from grouper._yuan import yuan
 from grouper.tables._policy_model import PARAMETERS, SELECTORS
 
 ROWS_AT_ONCE = 1 << 14

@@ -88,7 +88,7 @@ def _trace(t: Trace, w: Mapping[str, str]) -> Iterator[str]:
     if t.tried:
         yield f"<h2>{escape(w['tried'])}</h2>"
         for row in t.tried:
-            yield from _row(row, w)
+            yield from rule_rows(row, w)
     if t.near_misses:
         yield f"<h2>{escape(w['near'])}</h2><table>"
         for n in t.near_misses:
@@ -103,7 +103,8 @@ def _cells(*cells: str) -> str:
     return f"<tr>{''.join(f'<td>{c}</td>' for c in cells)}</tr>"
 
 
-def _row(row: RuleTrace, w: Mapping[str, str]) -> Iterator[str]:
+def rule_rows(row: RuleTrace, w: Mapping[str, str]) -> Iterator[str]:
+    """Write a row that was tried, its conditions and what was tried below it, as folding HTML."""
     state, mark = ("yes", "✓") if row.holds else ("no", "✗")
     open_ = " open" if row.holds and not row.left_because else ""
     title = f"{mark} {row.code} {row.name}"
@@ -115,5 +116,5 @@ def _row(row: RuleTrace, w: Mapping[str, str]) -> Iterator[str]:
         said = w["holds"] if a.holds else w["fails"]
         yield f'<div class="{kind}"><code>{escape(a.condition)}</code> {escape(said + seen)}</div>'
     for child in row.children:
-        yield from _row(child, w)
+        yield from rule_rows(child, w)
     yield "</details>"

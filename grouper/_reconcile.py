@@ -42,9 +42,9 @@ from grouper._reconcile_output import (
     summary_lines,
     summary_table,
     write_reconciliation,
-    yuan,
 )
 from grouper._writing import RunFolder, read_run
+from grouper._yuan import yuan
 from grouper.errors import CaseFileError, CaseSchemaError, ConservationError
 from grouper.io import ColumnMap, load_map
 

@@ -22,6 +22,7 @@ from grouper import _writing
 from grouper._calendar import after_working_days, is_working
 from grouper._reading import EXCEL
 from grouper._reconcile_fields import BY_NAME
+from grouper._yuan import yuan
 from grouper.errors import CaseFileError
 from grouper.tables._policy_model import Calendar
 
@@ -121,11 +122,6 @@ class Difference:
             both = "" if "pay" in self.fields else f"我方 {here} 元，医保 {there} 元，"
             said.append(f"{both}相差 {yuan(self.money)} 元")
         return "；".join(said)
-
-
-def yuan(fen: int) -> str:
-    """Write fen as yuan with two decimals."""
-    return f"{'-' if fen < 0 else ''}{abs(fen) // 100}.{abs(fen) % 100:02d}"
 
 
 # ----------------------------------------------------------------------------------------- tables

@@ -27,6 +27,7 @@ from starlette.exceptions import HTTPException
 import grouper
 from grouper._cases import REQUIRED
 from grouper._code_search import CodeSearch
+from grouper._page import add_pages
 from grouper._result_rows import FEW, result_rows
 from grouper._service_guard import CASES, Guard, Limits, fault
 from grouper._service_models import (
@@ -179,6 +180,7 @@ def create_app(settings: ServiceSettings | None = None) -> Any:
     _questions(app, shelf)
     _facts(app, shelf)
     _health(app, shelf)
+    add_pages(app, shelf, _one)
     return Guard(app, settings.keys, settings.limits)
 
 

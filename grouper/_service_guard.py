@@ -30,8 +30,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/healthz", "/readyz")
-"""What may be asked without a key."""
+OPEN = frozenset({"/healthz", "/readyz", "/", "/worklist", "/scheme"})
+ASSETS = "/assets/"
+"""What may be asked without a key: whether it lives, and the pages, which hold nothing themselves."""
 
 LOG = logging.getLogger("grouper.service")
 REQUESTS = Counter("grouper_requests", "Requests by route and status.", ["route", "status"])
@@ -136,7 +137,8 @@ class Guard:
             self._note(scope, request_id, status, time.perf_counter() - start)
 
     def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
-        if self.keys and scope["path"] not in OPEN:
+        is_open = scope["path"] in OPEN or scope["path"].startswith(ASSETS)
+        if self.keys and not is_open:
             bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
             asked = hashlib.sha256((headers.get("x-api-key") or bearer).encode("latin-1")).digest()
             known = [hmac.compare_digest(asked, key) for key in self.keys]
@@ -144,7 +146,7 @@ class Guard:
                 raise _Refusal(
                     401, "give a known API key in X-API-Key", **{"www-authenticate": "Bearer"}
                 )
-        if self.running >= self.limits.at_once and scope["path"] not in OPEN:
+        if self.running >= self.limits.at_once and not is_open:
             raise _Refusal(503, "too many requests at once", **{"retry-after": "1"})
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:

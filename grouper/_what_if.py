@@ -23,6 +23,7 @@ from grouper._explain_page import what_if_page
 from grouper._explain_text import WORDS, trace_lines
 from grouper._pricing import Where, pay_group, round_half_up, selectors
 from grouper._statistics import text_of
+from grouper._yuan import yuan
 from grouper.errors import PolicyError
 from grouper.tables import Policy, Scheme, load_policy, load_scheme
 
@@ -135,19 +136,27 @@ def what_if(
         return WhatIf(tuple(changes), before, after)
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     value = None if point_value is None else Fraction(point_value)
-    prices = [_price(policy, c, t, value, on) for c, t in ((case, before), (changed, after))]
+    prices = [
+        price_of(policy, c, t.status, t.group, value, on)
+        for c, t in ((case, before), (changed, after))
+    ]
     return WhatIf(tuple(changes), before, after, *prices)
 
 
-def _price(
-    policy: Policy, case: Mapping[str, Any], t: Trace, point_value: Fraction | None, on: date | None
+def price_of(
+    policy: Policy,
+    case: Mapping[str, Any],
+    status: str,
+    group: str,
+    point_value: Fraction | None = None,
+    on: date | None = None,
 ) -> Price:
-    """Price the group of a case by the policy's list."""
+    """Price the group of a case by the policy's list; parameters and errors as for `what_if`."""
     day = on or case.get(f"{policy.settings.method.dated_by}_date") or case.get("discharge_date")
     if day is None:
         message = f"the case has no {policy.settings.method.dated_by}_date: name a day"
         raise PolicyError(message, parameter="on")
-    paid = pay_group(policy, day, t.status, t.group, str(case.get("pay_note") or ""))
+    paid = pay_group(policy, day, status, group, str(case.get("pay_note") or ""))
     if paid.row is None or paid.row.weight is None:
         return Price(paid_as=paid.name, note="no weight")
     texts = [
@@ -206,5 +215,4 @@ def _fits(e: Any, weight: Fraction, level: str, class_: str) -> bool:
 
 def _yuan(amount: Fraction) -> str:
     """Write yuan with two decimals, rounded half up."""
-    fen = round_half_up(amount * 100)
-    return f"{fen // 100}.{fen % 100:02}"
+    return yuan(round_half_up(amount * 100))

@@ -12,7 +12,13 @@ from grouper.tables._editions import Edition, Editions, for_date, load_editions
 from grouper.tables._findings import Finding
 from grouper.tables._policy import Policy, PolicySettings, load_policy, policy_ids
 from grouper.tables._policy_schema import policy_schema
-from grouper.tables._quality import QualityRule, QualityRules, load_quality, switched
+from grouper.tables._quality import (
+    QualityRule,
+    QualityRules,
+    domain_names,
+    load_quality,
+    switched,
+)
 from grouper.tables._quality_text import Field as QualityField
 from grouper.tables._rules import parse, text_of
 from grouper.tables._schemes import Scheme, load_catalogue, load_drg, load_scheme, scheme_ids
@@ -39,6 +45,7 @@ __all__ = [
     "Warn",
     "check",
     "describe",
+    "domain_names",
     "for_date",
     "list_shipped",
     "load_catalogue",

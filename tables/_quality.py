@@ -133,6 +133,12 @@ def _fields(path: Path) -> list[Field]:
     return found
 
 
+def domain_names(domain: str) -> dict[str, str]:
+    """Return the values of a shipped domain (值域) and their names, in their order."""
+    rows = read_table(SHIPPED / DOMAINS, _DOMAIN)
+    return {value: name for _, (held, value, name, _) in rows if held == domain}
+
+
 def _domains(path: Path) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for _, (domain, value, _, _) in read_table(path, _DOMAIN):
