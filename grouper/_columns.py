@@ -79,6 +79,8 @@ COLUMNS: tuple[Column, ...] = (
         "insurer 医保版 or clinical 国临版; read with --codes case",
         "编码版本",
     ),
+    Column("doctor_id", "text", "", "主诊医师代码", "chfpdr_code"),
+    Column("coder_id", "text", "", "编码员代码"),
     Column("settlement_date", "day", "decides month and year", "结算日期", "setl_time"),
     Column("med_type", "text", "", "医疗类别", "med_type"),
     Column("ipt_med_type", "text", "", "住院医疗类型", "ipt_med_type"),

@@ -7,6 +7,7 @@ nothing is loaded from elsewhere, and the browser is told to refuse it.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from datetime import date
@@ -14,7 +15,6 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlencode
 
 from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
@@ -170,7 +170,7 @@ def _add_worklist(app: FastAPI, shelf: Shelf) -> None:
                 lang=lang,
             )
             if as_ == "html":
-                return _html("entries.html", lang, **_shown(found, scheme, lang))
+                return _html("entries.html", lang, **_shown(found, scheme))
             only = (only_needs, only_department, only_coder)
             kept = tuple(e for e in found.entries if _fits(e, *only))
             path = folder / f"worklist.{as_}"
@@ -179,7 +179,7 @@ def _add_worklist(app: FastAPI, shelf: Shelf) -> None:
 
 
 def _received(file: UploadFile, folder: Path, stem: str) -> Path:
-    """Put an upload into a folder under a name of ours.
+    """Put an upload into a folder, under its own name where that is a plain one.
 
     Raises
     ------
@@ -189,7 +189,9 @@ def _received(file: UploadFile, folder: Path, stem: str) -> Path:
     ending = given.suffix.lower()
     if ending not in ENDINGS:
         raise CaseFileError(f"upload a file of {', '.join(ENDINGS)}", file=given.name[-80:])
-    path = folder / f"{stem}{ending}"
+    (folder / stem).mkdir()
+    plain = re.fullmatch(r"[\w().-]{1,80}", given.name)
+    path = folder / stem / (given.name if plain else f"{stem}{ending}")
     with path.open("wb") as out:
         while piece := file.file.read(1 << 20):
             out.write(piece)
@@ -224,8 +226,8 @@ def _told(e: Entry) -> dict[str, Any]:
     }
 
 
-def _shown(found: Worklist, scheme: str, lang: str) -> dict[str, Any]:
-    entries = [{**_told(e), "link": _link(e, scheme, lang)} for e in found.entries]
+def _shown(found: Worklist, scheme: str) -> dict[str, Any]:
+    entries = [{**_told(e), "link": _link(e, scheme)} for e in found.entries]
 
     def each(name: str) -> list[str]:
         return sorted({e[name] for e in entries if e[name]})
@@ -241,14 +243,14 @@ def _shown(found: Worklist, scheme: str, lang: str) -> dict[str, Any]:
     }
 
 
-def _link(e: Entry, scheme: str, lang: str) -> str:
-    """Return the case as a link to the first view: codes and what grouping reads."""
+def _link(e: Entry, scheme: str) -> dict[str, str]:
+    """Return what a link to the first view holds: codes and what grouping reads."""
     parts = {"s": scheme}
     parts |= {n: str(e.case[n]) for n in IN_LINK if e.case.get(n) is not None}
     for short, name in (("d", "diagnoses"), ("p", "procedures")):
         codes = [c for c in e.case.get(name) or () if c]
         parts |= {short: "|".join(codes)} if codes else {}
-    return f".?lang={lang}#{urlencode(parts)}"
+    return parts
 
 
 # ------------------------------------------------------------------------------------------ scheme

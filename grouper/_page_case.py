@@ -61,7 +61,7 @@ def answer(wanted: Wanted, w: Mapping[str, str]) -> dict[str, Any]:
         "b": None,
         "compared": [],
         "policy": wanted.policy and wanted.policy.id,
-        "price": {n: asdict(price)[n] for n in PRICED if asdict(price)[n]} if price else None,
+        "price": _priced(price, w) if price else None,
         "problem": problem,
         "bar": _bar(price, wanted.cost_fen, w) if price and price.standard else None,
         "codes": _marked(trace.codes, wanted.scheme, w),
@@ -124,6 +124,11 @@ def _price(wanted: Wanted, t: Trace) -> tuple[Price | None, str]:
         return price, ""
     except GrouperError as e:
         return None, str(e)
+
+
+def _priced(price: Price, w: Mapping[str, str]) -> dict[str, str]:
+    told = asdict(price)
+    return {n: w.get(told[n], told[n]) if n == "note" else told[n] for n in PRICED if told[n]}
 
 
 def _marked(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from typing import Any
-from urllib.parse import urlencode
 
 from grouper._pricing import pay_group
 from grouper._statistics import text_of
@@ -72,8 +71,7 @@ def overview(scheme: Scheme, weights: Weights, q: str, query: Mapping[str, str])
         parts = [(c, c, "", n) for c, n in sorted(letters.items())]
         rules = [None] * len(parts)
     found["parts"] = [
-        {"code": code, "name": name, "count": n, "rule": rule}
-        | {"query": urlencode({**query, "part": key})}
+        {"code": code, "name": name, "count": n, "rule": rule} | {"query": {**query, "part": key}}
         for (key, code, name, n), rule in zip(parts, rules, strict=True)
     ]
     return found

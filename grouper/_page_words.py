@@ -48,7 +48,7 @@ _WORDS = {
     "add": ("添加", "Add"),
     "search_hint": ("编码、名称或拼音首字母", "code, name or pinyin initials"),
     "link": ("复制链接", "Copy link"),
-    "clear": ("清空", "Clear"),
+    "empty": ("清空", "Clear"),
     "link_note": (
         "链接只含编码和分组所读的年龄、性别等，不含病案号、日期、科室和费用；它在 # 之后，不会发送到服务器。",
         "A link holds codes and what grouping reads, such as age and sex: no number of a record, no date, "
@@ -108,6 +108,10 @@ _WORDS = {
     "high": ("高倍率", "high multiple"),
     "low": ("低倍率", "low multiple"),
     "special": ("特例单议", "special case"),
+    "no weight": ("该组无权重或分值", "the group has no weight"),
+    "no point value": ("未给点值", "no point value is given"),
+    "no front page": ("缺首页", "no front page"),
+    "no settlement list": ("缺清单", "no settlement list"),
     "find": ("查找编码或名称", "Find a code or name"),
     "more": ("还有 {:,} 条，请缩小范围", "{:,} more: narrow the search"),
     "nothing": ("没有符合的病组", "no such group"),

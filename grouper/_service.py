@@ -22,6 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 import grouper
@@ -33,6 +34,7 @@ from grouper._service_guard import CASES, Guard, Limits, fault
 from grouper._service_models import (
     EXAMPLE,
     MOST_CASES,
+    Coding,
     ExplainAsked,
     GroupAsked,
     Grouped,
@@ -157,6 +159,18 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _group_body() -> dict[str, Any]:
+    """Describe the two bodies of /v1/group."""
+    schema = GroupAsked.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs")
+    content = {"application/json": {"schema": schema}, ARROW: {"schema": BINARY}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_GROUP_BODY = _group_body()
+_GROUP_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {ARROW: {"schema": BINARY}}}}
+
+
 def create_app(settings: ServiceSettings | None = None) -> Any:
     """Make the ASGI application (服务应用), guard included.
 
@@ -221,33 +235,28 @@ def _refusals(app: FastAPI) -> None:
 def _questions(app: FastAPI, shelf: Shelf) -> None:
     """Add the questions about cases."""
 
-    @app.post("/v1/group", response_model=Grouped)
-    async def group(asked: GroupAsked) -> Response:
-        """Group cases: 1 to 10,000, money in fen."""
-        scheme = shelf.scheme(asked.scheme)
-        cases = [_one(c) for c in asked.cases]
-        work = partial(_grouped, cases, scheme, asked.codes)
-        return _json(work() if len(cases) <= 4 else await run_in_threadpool(work))
-
     @app.post(
-        "/v1/group/arrow",
-        response_class=Response,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {ARROW: {"schema": {"type": "string", "format": "binary"}}},
-            }
-        },
-        responses={200: {"content": {ARROW: {}}, "description": "The result table as a stream."}},
+        "/v1/group", response_model=Grouped, openapi_extra=_GROUP_BODY, responses=_GROUP_ANSWER
     )
-    async def group_arrow(
+    async def group(
         request: Request,
-        scheme: Annotated[str, Query(max_length=64)],
-        codes: Literal["insurer", "clinical"] = "insurer",
+        scheme: Annotated[str | None, Query(max_length=64, description="for Arrow")] = None,
+        codes: Annotated[Coding, Query(description="for Arrow")] = "insurer",
     ) -> Response:
-        """Group cases of an Arrow stream; answer with a stream of the result table."""
-        by, body = shelf.scheme(scheme), await request.body()
-        return Response(await run_in_threadpool(_grouped_stream, body, by, codes), media_type=ARROW)
+        """Group cases, 1 to 10,000, money in fen: as JSON, or as an Arrow stream for one back."""
+        if request.headers.get("content-type", "").partition(";")[0].strip() == ARROW:
+            if scheme is None:
+                raise CaseSchemaError(["an Arrow stream needs ?scheme="])
+            by, body = shelf.scheme(scheme), await request.body()
+            stream = await run_in_threadpool(_grouped_stream, body, by, codes)
+            return Response(stream, media_type=ARROW)
+        try:
+            asked = GroupAsked.model_validate_json(await request.body())
+        except ValidationError as e:
+            raise RequestValidationError(e.errors(include_input=False)) from None
+        by, cases = shelf.scheme(asked.scheme), [_one(c) for c in asked.cases]
+        work = partial(_grouped, cases, by, asked.codes)
+        return _json(work() if len(cases) <= 4 else await run_in_threadpool(work))
 
     @app.post("/v1/explain")
     async def explain(asked: ExplainAsked) -> Response:

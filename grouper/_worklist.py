@@ -20,7 +20,7 @@ from grouper._grouping import group
 from grouper._quality import check_quality
 from grouper._what_if import Price, price_of
 from grouper._yuan import fen_of, yuan
-from grouper.errors import PolicyError
+from grouper.errors import GrouperError
 from grouper.io import CaseTable, read_cases
 from grouper.tables import Policy, Scheme
 
@@ -69,11 +69,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Worklist:
-    """A day's cases; `counts` says how many need what, `notes` what could not be judged and why."""
+    """A day's cases; `counts` says how many need what, `notes` why how many have no price."""
 
     entries: tuple[Entry, ...]
     counts: Mapping[str, int]
-    notes: Sequence[str] = field(default=())
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def to_arrow(self) -> pa.Table:
         """Return the list as a table of `COLUMNS`."""
@@ -124,9 +124,7 @@ def worklist(
         Entry(row, result, price, _ordered(needs[k]))
         for k, (row, result, price) in enumerate(zip(rows, results, prices, strict=True))
     ]
-    found += [
-        Entry(f, {}, Price(), (Need("no_list", "the front page has no list"),)) for f in absent
-    ]
+    found += [Entry(f, {}, Price(), (Need("no_list", "no settlement list"),)) for f in absent]
     found.sort(key=_urgency)
     counts = Counter(kind for e in found for kind in {n.kind for n in e.needs})
     return Worklist(tuple(found), {k: counts[k] for k in NEEDS if counts[k]}, notes)
@@ -215,19 +213,19 @@ def _prices(
     policy: Policy | None,
     point_value: Fraction | None,
     on: date | None,
-) -> tuple[list[Price], list[str]]:
+) -> tuple[list[Price], dict[str, int]]:
     """Price every case; a case that the policy cannot price is told in the notes, once a reason."""
     if policy is None:
-        return [Price()] * len(rows), []
+        return [Price()] * len(rows), {}
     found, why = [], Counter[str]()
     for row, result in zip(rows, results, strict=True):
         try:
             price = price_of(policy, row, result["status"], result["group"] or "", point_value, on)
-        except PolicyError as e:
+        except GrouperError as e:
             price = Price(note=str(e))
         found.append(price)
         why[price.note] += bool(price.note)
-    return found, [f"{note}: {n:,}" for note, n in sorted(why.items()) if note]
+    return found, {note: n for note, n in sorted(why.items()) if note}
 
 
 def _money(row: Mapping[str, Any], price: Price, policy: Policy | None) -> Iterator[Need]:

@@ -172,7 +172,7 @@ function caseView() {
     const first = k === 0
       ? element("span", { className: "first", textContent: words.principal })
       : button(words.make_principal, words.make_principal, () => move(kind, k, 0), "principal");
-    return element("li", { dataset: {} },
+    return element("li", {},
       element("code", { textContent: code }),
       element("span", { className: "name", textContent: names.get(code) ?? "" }),
       element("span", { className: "row-marks" }),
@@ -214,7 +214,7 @@ function caseView() {
   for (const kind of Object.keys(codes)) combobox(kind, (code, name) => add(kind, code, name));
   form.addEventListener("input", (e) => e.target.name && send());
   form.addEventListener("submit", (e) => e.preventDefault());
-  $("#clear").onclick = () => {
+  $("#empty").onclick = () => {
     const { scheme, other, policy, codes: coding } = form.elements;
     const kept = [[scheme, scheme.value], [other, other.value], [policy, policy.value], [coding, coding.value]];
     form.reset();

@@ -95,7 +95,7 @@ def test_a_stream_of_arrow_is_answered_with_one(app: Any) -> None:
     said = asked(
         app,
         "POST",
-        f"/v1/group/arrow?scheme={SCHEME}",
+        f"/v1/group?scheme={SCHEME}",
         content=body,
         headers={"content-type": ARROW},
     )
@@ -103,7 +103,13 @@ def test_a_stream_of_arrow_is_answered_with_one(app: Any) -> None:
     table = pa.ipc.open_stream(said.content).read_all()
     assert table.to_pylist() == grouper.group(cases, SCHEME).to_arrow().to_pylist()
     for wrong in (b"", b"nonsense", body[: len(body) // 2]):
-        said = asked(app, "POST", f"/v1/group/arrow?scheme={SCHEME}", content=wrong)
+        said = asked(
+            app,
+            "POST",
+            f"/v1/group?scheme={SCHEME}",
+            content=wrong,
+            headers={"content-type": ARROW},
+        )
         assert said.status_code == 422
         assert said.json()["error"]["code"] == "E300"
 
@@ -362,7 +368,7 @@ def test_settings_go_to_workers_and_back(tmp_path: Path) -> None:
 def test_the_document_says_all_of_it() -> None:
     said = openapi()
     assert set(said["paths"]) == {
-        *("/v1/group", "/v1/group/arrow", "/v1/explain", "/v1/what-if", "/v1/standard"),
+        *("/v1/group", "/v1/explain", "/v1/what-if", "/v1/standard"),
         *("/v1/schemes", "/v1/schemes/{scheme}/groups/{code}", "/v1/codes"),
         *("/healthz", "/readyz", "/metrics"),
     }
