@@ -1,7 +1,7 @@
-"""Result rows of a few cases as dicts, without the tables that a million rows are worth.
+"""Result rows as dicts: those of `GroupedBatch.to_arrow().to_pylist()`, sooner.
 
-The same rows as `GroupedBatch.to_arrow().to_pylist()`, which costs milliseconds whatever their number:
-it lays out the names of all groups. Here each value is looked up for its row.
+That costs milliseconds whatever their number, since it lays out the names of all groups, and then a scalar
+object a cell. Here the values of a few rows are looked up, those of many taken column by column.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from grouper._arrow import text_array
 from grouper._grouped import RESULT, GroupedBatch, Part
@@ -25,8 +27,7 @@ FEW = 64
 def result_rows(grouped: GroupedBatch) -> list[dict[str, Any]]:
     """Return the result rows (分组结果) as dicts, in the order of the input."""
     if len(grouped) > FEW:
-        rows: list[dict[str, Any]] = grouped.to_arrow().to_pylist()
-        return rows
+        return _rows(grouped.to_arrow())
     ids = text_array(grouped.table["case_id"]).to_pylist()
     found: dict[int, dict[str, Any]] = {}
     for part in grouped.parts:
@@ -34,6 +35,26 @@ def result_rows(grouped: GroupedBatch) -> list[dict[str, Any]]:
         for k, place in enumerate(places):
             found[place] = _row(part, k, ids[place])
     return [found[k] for k in range(len(ids))]
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    names = table.column_names
+    return [
+        dict(zip(names, row, strict=True)) for row in zip(*map(_values, table.columns), strict=True)
+    ]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column; those of a dictionary are made once."""
+    if not pa.types.is_dictionary(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    found: list[Any] = []
+    for chunk in column.chunks:
+        known = [*chunk.dictionary.to_pylist(), None]
+        places = pc.fill_null(chunk.indices, len(known) - 1).to_numpy().tolist()
+        found += map(known.__getitem__, places)
+    return found
 
 
 def _row(part: Part, k: int, case_id: str) -> dict[str, Any]:

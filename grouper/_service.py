@@ -317,10 +317,9 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
         return _json(await run_in_threadpool(work))
 
 
-def _one(case: Any) -> dict[str, Any]:
-    """Return a case as a dict: what is null is left out, but for what every case must have."""
-    given: dict[str, Any] = case.model_dump(exclude_none=True)
-    return {**dict.fromkeys(REQUIRED), **given}
+def _one(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a case without what is null, but for what every case must have."""
+    return {**dict.fromkeys(REQUIRED), **{k: v for k, v in case.items() if v is not None}}
 
 
 def _grouped(cases: list[dict[str, Any]], scheme: Scheme, codes: str) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Required
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from grouper._columns import COLUMNS
 
@@ -42,20 +43,21 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _case() -> type[BaseModel]:
-    """Make the model of a case from its columns: required ones must be there, others may be null."""
+def _case() -> Any:
+    """Make the type of a case from its columns: required ones must be there, others may be null.
+
+    A dict whose keys are checked: a model would hold every column of every case, given or not.
+    """
     fields: dict[str, Any] = {}
     for c in COLUMNS:
-        kind = _KINDS[c.kind]
-        described = f"{c.chinese}; {c.unit}" if c.unit else c.chinese
+        described = Field(description=f"{c.chinese}; {c.unit}" if c.unit else c.chinese)
         if c.required and c.kind != "whole":
-            fields[c.name] = (kind, Field(description=described))
+            fields[c.name] = Required[Annotated[_KINDS[c.kind], described]]
         else:
-            fields[c.name] = (kind | None, Field(default=None, description=described))
-    made = create_model("Case", __base__=Model, **fields)
-    made.model_config["json_schema_extra"] = {"examples": [EXAMPLE]}
-    made.model_rebuild(force=True)
-    return made
+            fields[c.name] = Annotated[_KINDS[c.kind] | None, described]
+    made = TypedDict("Case", fields, total=False)  # type: ignore[misc]
+    config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    return with_config(config)(made)
 
 
 Case = _case()
