@@ -5,25 +5,42 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from grouper._columns import COLUMNS
 
 MOST_CASES, MOST_CODES = 10_000, 1_000
 
+
+def _number(value: Any) -> Any:
+    """Take numbers alone: neither true nor "1" is one."""
+    if isinstance(value, bool | str):
+        raise ValueError("a number, not a text or a flag")
+    return value
+
+
+def _day(value: Any) -> Any:
+    """Take dates as text alone: a number is no day."""
+    if not isinstance(value, str):
+        raise ValueError("a date as text, such as 2025-03-31")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 Text = Annotated[str, Field(max_length=64)]
 Code = Annotated[str, Field(max_length=64)]
 Codes = Annotated[list[Code], Field(max_length=MOST_CODES)]
-Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-Money = Annotated[int, Field(gt=-(10**13), lt=10**13)]
+Whole = Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_number)]
+Money = Annotated[int, Field(gt=-(10**13), lt=10**13), BeforeValidator(_number)]
+Flag = Annotated[bool, Field(strict=True)]
 Coding = Literal["insurer", "clinical"]
 
 _KINDS: dict[str, Any] = {
     "text": Text,
     "whole": Whole,
-    "day": date,
-    "flag": bool,
+    "day": Day,
+    "flag": Flag,
     "money": Money,
     "codes": Codes,
 }
@@ -81,7 +98,7 @@ class ExplainAsked(Asked):
     """A case to explain; `near` misses are looked for too."""
 
     case: Case  # type: ignore[valid-type]
-    near: Annotated[int, Field(ge=0, le=12)] = 0
+    near: Annotated[int, Field(ge=0, le=12), BeforeValidator(_number)] = 0
     lang: Literal["zh", "en"] = "zh"
 
 
@@ -91,7 +108,7 @@ class Priced(Asked):
     case: Case  # type: ignore[valid-type]
     policy: Text | None = Field(default=None, description="id of a policy, see /v1/schemes")
     point_value: Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")] | None = None
-    on: date | None = Field(default=None, description="the day whose values count")
+    on: Day | None = Field(default=None, description="the day whose values count")
 
 
 class WhatIfAsked(Priced):
@@ -100,7 +117,7 @@ class WhatIfAsked(Priced):
     changes: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)] = Field(
         examples=[["procedures+=39.5000", "age=71"]]
     )
-    clarify_only: bool = False
+    clarify_only: Flag = False
     lang: Literal["zh", "en"] = "zh"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def shared(path: str) -> Path:
     if not found.exists():
         pytest.skip(f"the reference data {path} is not beside the project (GROUPER_SHARED)")
     return found
+
+
+def program(*names: str) -> str:
+    """Return the path of an installed program, or skip the test; where CI runs, it must be there."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    if os.environ.get("CI"):
+        pytest.fail(f"CI installs {names[0]}, and it is not there")
+    pytest.skip(f"{names[0]} is not installed on this machine (Debian: apt-get install {names[0]})")
 
 
 def whole(text: str) -> int | None:

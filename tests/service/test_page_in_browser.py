@@ -6,13 +6,13 @@ Screenshots are kept in `screenshots/` beside this file, for a person to look at
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import KEY, Served
+from shared import program
 
 import grouper
 from grouper._what_if import price_of
@@ -20,7 +20,6 @@ from grouper._worklist import COLUMNS, worklist
 
 pytestmark = pytest.mark.big
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(__file__).parent / "screenshots"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 DAY = "2024-05-01"
@@ -45,10 +44,9 @@ def service() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    chromium = program("chromium", "chromium-browser")
     with sync_api.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield found
         found.close()
 
