@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -26,6 +25,7 @@ from grouper._cli_parts import (
     JSON,
     LANG,
     OVERWRITE,
+    POINT_VALUE,
     SCHEMES,
     SHOWN,
     STRICT,
@@ -125,7 +125,7 @@ def group(
     help="procedures+=CODE, procedures-=CODE, principal=CODE, age=71 …; may be given again.",
 )
 @click.option("--policy", metavar="ID|PATH", help="Its edition; with --what-if weight and pay too.")
-@click.option("--point-value", metavar="YUAN", help="What a point is worth, for a point method.")
+@POINT_VALUE
 @click.option("--clarify-only", is_flag=True, help="Leave out everything about money.")
 @click.option("--html", metavar="FILE.html", help="Write a page instead of text.")
 @COLUMNS
@@ -168,8 +168,6 @@ def explain(
         if not changes:
             told.append(grouper.explain(case, scheme, codes=codes))
             continue
-        if point_value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", point_value):
-            raise click.ClickException(f"--point-value {point_value!r} is no decimal of yuan")
         told.append(
             grouper.what_if(
                 case,
