@@ -114,6 +114,28 @@ def group(
 
 
 @cli.command()
+@click.option("-o", "--output", required=True, metavar="FORM.xlsx", help="The workbook to write.")
+@click.option("--rows", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
+@OVERWRITE
+@LANG
+def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
+    """Write a workbook for a hospital to fill: drop-downs, checked cells, codes as text.
+
+    \b
+    grouper template -o cases.xlsx --lang zh
+    """
+    from grouper._case_form import write_form
+
+    if Path(output).exists() and not overwrite:
+        raise click.ClickException(
+            f"{output} is there: --overwrite replaces it, what was filled too"
+        )
+    write_form(output, lang or language(), rows)
+    click.echo(output)
+    return 0
+
+
+@cli.command()
 @CASES
 @SCHEMES
 @click.option("--case", "case_id", required=True, metavar="ID", help="case_id of the case.")
