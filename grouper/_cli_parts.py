@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from grouper import _row_proof
+from grouper._database import Address, is_database
 from grouper._reading import find_files
 from grouper.errors import CaseFileError
 
@@ -83,7 +84,13 @@ SHOWN = 12
 
 
 def refuse_input(cases: str, output: str) -> None:
-    """Refuse to write over a file that is read."""
+    """Refuse to write over a file or a table that is read."""
+    if is_database(cases) or is_database(output):
+        if is_database(cases) and is_database(output):
+            one, two = Address.of(cases), Address.of(output)
+            if one.table is not None and (one.dsn, one.table) == (two.dsn, two.table):
+                raise CaseFileError("is an input; name another table", file=two.shown)
+        return
     target = Path(output)
     if target.exists() and any(target.samefile(p) for p in find_files(cases)):
         raise CaseFileError("is an input; name another output", file=target.name)

@@ -36,6 +36,7 @@ from grouper._cli_parts import (
     step,
     strict_code,
 )
+from grouper._database import Address, is_database, write_tables
 from grouper.errors import GrouperError
 
 
@@ -79,8 +80,12 @@ def cli() -> None:
 @SCHEMES
 @click.option("--policy", metavar="ID|PATH", help="Group by the editions that it adopts.")
 @click.option(
-    "-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only."
+    "-o",
+    "--output",
+    metavar="OUT",
+    help=".parquet, .csv, .arrow, .xlsx or postgresql://…?table=…; else counts only.",
 )
+@click.option("--run-id", metavar="ID", help="Of rows in a database; default their content hash.")
 @COLUMNS
 @CODES_BY_CASE
 @STRICT
@@ -91,26 +96,54 @@ def group(
     schemes: tuple[str, ...],
     policy: str | None,
     output: str | None,
+    run_id: str | None,
     columns: str | None,
     codes: str,
     strict: bool,
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Group cases: a file, folder or glob (.parquet .csv .csv.gz .arrow .xlsx).
+    """Group cases: a file, folder or glob (.parquet .csv .csv.gz .arrow .xlsx), or a database.
 
     \b
     grouper group cases.csv --scheme chs-drg-1.1 -o grouped.parquet
+    grouper group "postgresql://me@host/db?table=cases" --scheme chs-drg-1.1 \\
+        -o "postgresql://me@host/db?table=grouped"
     """
     if output:
         refuse_input(cases, output)
     scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
-    if output:
+    if output and is_database(output):
+        table = grouped.to_arrow(carry=True)
+        facts["run_id"] = run_id or grouper.content_hash(table)
+        written = step("writing", lambda: write_tables({"": table}, output, facts["run_id"]))
+        facts["output"] = {"address": Address.of(output).shown, "rows": written}
+    elif output:
         grouper.write_table(grouped.to_arrow(carry=True), output)
         facts["output"] = output
     print_facts(facts, as_json)
     return strict_code(facts, strict)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("address", metavar="postgresql://…?table=PREFIX")
+@click.option("--run-id", metavar="ID", help="Default: the content hash of the run.")
+@JSON
+def store(run: str, address: str, run_id: str | None, as_json: bool) -> int:
+    """Write the tables of a run into a database, in place of what the same run wrote before.
+
+    \b
+    grouper store run "postgresql://me@host/db?table=settled"
+    """
+    folder = grouper.read_run(run)
+    tables = {name: t for name, t in folder.tables.items() if t.num_rows or t.num_columns}
+    id_ = run_id or folder.manifest["content_hash"]
+    written = step("writing", lambda: write_tables(tables, address, id_))
+    shown = Address.of(address).shown
+    print_facts({"run_id": id_, "output": {"address": shown, "rows": written}}, as_json)
+    return 0
 
 
 @cli.command()
