@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grouper._audit_book import word, yuan
-from grouper._report_plots import FONTS, Plot, draw
+from grouper._report_plots import FONTS, Plot, columns_of, draw
 from grouper._report_tables import Figure, Report, ReportTable, Row, Section
 from grouper._report_words import ABOUT, KINDS, STATES
 from grouper._writing import replace_file
@@ -43,7 +43,9 @@ table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:
 caption{text-align:left;font-weight:600;font-size:1rem;padding:.2rem 0 .35rem}
 th,td{border-bottom:1px solid var(--line);padding:.26rem .5rem;
   text-align:left;vertical-align:top;white-space:nowrap}
-.long{white-space:normal;min-width:12rem} thead th{white-space:normal}
+.long{white-space:normal;min-width:12rem} .mid,thead th{white-space:normal}
+.mid{min-width:6.4rem}
+details summary{cursor:pointer;color:var(--main);margin:.5rem 0}
 thead th{background:var(--head);border-bottom:1.5px solid #aeb8c2;vertical-align:bottom}
 tbody th{font-weight:500} .n{text-align:right}
 tr.sum th,tr.sum td{font-weight:700;border-top:1.5px solid #aeb8c2}
@@ -56,15 +58,16 @@ footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.6rem;
 @media(max-width:40rem){body{padding:1rem .8rem} h1{font-size:1.3rem} nav a{display:inline-block}}
 @page{size:A4 landscape;margin:12mm}
 @media print{body{max-width:none;padding:0;font-size:10pt} nav{display:none} table{font-size:8pt}
-  .wide{overflow:visible} h2{break-after:avoid} caption{break-after:avoid} tr{break-inside:avoid}
+  .wide{overflow:visible} figure svg{max-width:44rem} h2{break-after:avoid} caption{break-after:avoid}
+  tr{break-inside:avoid}
   thead{display:table-header-group} .cards{grid-template-columns:repeat(5,1fr)}
   .cards div,thead th{print-color-adjust:exact} th,td{padding:.14rem .35rem}}
 """
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
-LONG = 28
-"""Signs of a text that may take more than one line."""
+LONG = 36
+"""Columns of a text that may take more than one line; of half as many it may where it is narrow."""
 
 Lang = Literal["zh", "en"]
 
@@ -141,6 +144,10 @@ def _section(section: Section, plots: Mapping[str, Plot], lang: Lang) -> Iterato
     for t in section.tables:
         if section.name == "glance":
             yield from _cards(t, lang)
+        elif t.rows and section.name == "spread":
+            yield f"<details><summary>{escape(word(lang, *t.title))}</summary>"
+            yield from _table(t, lang)
+            yield "</details>"
         elif t.rows:
             yield from _table(t, lang)
     yield "</section>"
@@ -150,7 +157,7 @@ def _cards(t: ReportTable, lang: Lang) -> Iterator[str]:
     yield '<dl class="cards">'
     for c in t.columns:
         text = _text(c, t.rows[0].get(c.name), lang)
-        unit = word(lang, " 元", " yuan") if c.kind == "money" else ""
+        unit = word(lang, "（元）", ", yuan") if c.kind == "money" else ""
         yield f"<div><dt>{escape(c.label(lang) + unit)}</dt><dd>{escape(text)}</dd></div>"
     yield "</dl>"
 
@@ -188,12 +195,18 @@ def _row(t: ReportTable, row: Row, lang: Lang, name: str = "", kind: str = "") -
 
 def _side(c: Figure, value: Any = None) -> str:
     """Set figures to the right, losses and what does not tie in red."""
-    classes = ["n"] if c.kind != "text" else ["long"] if len(str(value or "")) > LONG else []
+    classes = ["n"] if c.kind != "text" else _width(str(value or ""))
     if c.kind == "money" and isinstance(value, int) and value < 0:
         classes.append("minus")
     if value == "differs":
         classes.append("differs")
     return f' class="{" ".join(classes)}"' if classes else ""
+
+
+def _width(text: str) -> list[str]:
+    """Let a text of many signs take more than one line."""
+    columns = columns_of(text)
+    return ["long"] if columns > LONG else ["mid"] if columns > LONG // 2 else []
 
 
 def _text(c: Figure, value: Any, lang: Lang) -> str:
@@ -206,7 +219,8 @@ def _text(c: Figure, value: Any, lang: Lang) -> str:
         return f"{value * 100:.2f}%"
     if c.kind == "whole":
         return f"{value:,}"
-    return str(c.shown(value, lang))
+    text = str(c.shown(value, lang))
+    return text.replace("/", " – ") if c.name == "period" else text
 
 
 def grouped(text: str) -> str:

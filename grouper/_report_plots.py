@@ -131,7 +131,7 @@ def _months(pen: _Pen, report: Report) -> tuple[str, str] | None:
     for k, pool in enumerate(_distinct(t, "pool_id")):
         paid = {r["month"]: r["pay_fen"] for r in t.rows if r["pool_id"] == pool}
         heights = [_millions(paid.get(n) or 0) for n in names]
-        axes.bar(names, heights, 0.7, bottom=bottom, color=COLOURS[k % 6], label=_short(pool))
+        axes.bar(names, heights, 0.7, bottom=bottom, color=COLOURS[k % 6], label=_named(pool))
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     funds = [[r["fund_fen"] for r in t.rows if r["month"] == n] for n in names]
     if all(f is not None for fund in funds for f in fund):
@@ -160,7 +160,7 @@ def _values(pen: _Pen, report: Report) -> tuple[str, str] | None:
         shown = [n for n in names if held.get(n) is not None]
         values = [float(held[n]) for n in shown]
         at = [names.index(n) for n in shown]
-        axes.plot(at, values, "o-", color=COLOURS[k % 6], ms=4, lw=1.6, label=_short(pool))
+        axes.plot(at, values, "o-", color=COLOURS[k % 6], ms=4, lw=1.6, label=_named(pool))
     _months_axis(axes, names)
     axes.set_ylabel(_label(t, "value", pen.lang))
     _legend(axes)
@@ -272,7 +272,7 @@ def _bars(
 ) -> Any:
     """Draw bars from the left, the first on top; names may stand twice."""
     shown = [_short(n, 40) for n in names]
-    left = min(0.25 + 0.077 * max(map(_width, shown)), 4.2)
+    left = min(0.25 + 0.077 * max(map(columns_of, shown)), 4.2)
     axes = pen.axes(left=left, height=1.0 + 0.24 * len(names))
     at = range(len(names))
     colours = [RED if signed and v < 0 else TEAL if signed else BLUE for v in values]
@@ -326,7 +326,7 @@ def _bin(row: Row, kind: str) -> str:
     return f"≥{text(row['from'])}" if row["below"] is None else text(row["from"])
 
 
-def _width(text: str) -> int:
+def columns_of(text: str) -> int:
     """Count the columns of a text; Chinese signs take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
@@ -335,11 +335,16 @@ def _short(text: str, most: int = 24) -> str:
     """Cut a text to so many columns; signs that do not print become blanks."""
     kept, width = "", 0
     for c in text:
-        width += _width(c)
+        width += columns_of(c)
         if width > most:
             return f"{kept}…"
         kept += c if c.isprintable() else " "
     return kept
+
+
+def _named(text: str) -> str:
+    """Name what a legend shows: matplotlib leaves out names that begin with ``_``."""
+    return f" {_short(text)}" if text.startswith("_") else _short(text)
 
 
 def _spoken(t: ReportTable, *names: str) -> str:
