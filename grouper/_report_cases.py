@@ -348,7 +348,7 @@ def costs(cases: Cases, least: int) -> ReportTable:
     """Count cases by cost, ten steps a decade."""
     values = _there(cases.table, "total_cost_fen", pa.int64())
     edges = [step * 10**power for power in range(9) for step in R10]
-    titles = ("次均费用分布", "Cost per case")
+    titles = ("病例费用分布", "Cost per case")
     return _counted("costs", titles, "money", ("费用", "cost"), values, edges, least)
 
 

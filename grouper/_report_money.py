@@ -25,7 +25,7 @@ from grouper._report_tables import (
     share,
     table,
 )
-from grouper._report_words import COLOURS, LINES, STATES
+from grouper._report_words import COLOURS, LINES, STATES, STATUS
 
 _UNIT = (
     key("pool_id", "资金池", "pool"),
@@ -293,7 +293,11 @@ def accrual(facts: Facts) -> ReportTable:
         if not terms:
             continue
         terms["withheld_fen"] = sum(v for n, v in terms.items() if n.startswith("withheld_"))
-        left = terms["budget_fen"] + terms["drawn_fen"] - sum(terms.get(n, 0) for n, _, _ in _RIGHT)
+        left = (
+            terms.get("budget_fen", 0)
+            + terms.get("drawn_fen", 0)
+            - sum(terms.get(n, 0) for n, _, _ in _RIGHT)
+        )
         unit = {n: told.get(n) for n in ("pool_id", "line", "period")}
         rows.append({**unit, **terms, "left_fen": left, "state": _state(left)})
     columns = [
@@ -335,7 +339,8 @@ def ties(facts: Facts, cases: Cases) -> ReportTable:
     for status, n in (manifest.get("status") or {}).items():
         ours = next((r["cases"] for r in cases.by("status") if r["status"] == status), 0)
         if len(cases.table) == manifest.get("cases"):
-            tie(f"病例数 {status}", f"cases {status}", ours, n, False)
+            zh, en = STATUS.get(status, (status, status))
+            tie(f"病例数：{zh}", f"cases: {en}", ours, n, False)
     pay = added(r["pay_fen"] for r in units) or 0
     tie("支付额：病例 = 资金池", "pay: cases = pools", cases.whole["pay_fen"], pay, True)
     for told in manifest.get("proof", []):

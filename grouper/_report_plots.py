@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from grouper._audit_book import word
 from grouper._report_tables import Report, ReportTable, Row
+from grouper._small_cells import LEAST
 from grouper.errors import CaseFileError
 
 REPORT = 'pip install "drgdip-grouper[report]"'
@@ -188,6 +189,8 @@ def _casemix(pen: _Pen, report: Report) -> tuple[str, str] | None:
     """Draw the cost index of each hospital against its casemix index."""
     t = report.tables["indices"]
     rows = [r for r in t.rows if r["casemix_index"] is not None and r["cost_index"] is not None]
+    many = [r for r in rows if r["cases"] >= LEAST]
+    rows = many if len(many) > 1 else rows  # an index of a few cases is chance
     if len(rows) < 2:
         return None
     axes = pen.axes(height=4.6)
@@ -203,9 +206,10 @@ def _casemix(pen: _Pen, report: Report) -> tuple[str, str] | None:
         axes.annotate(_short(r["hospital_id"]), (left, top), va="center", fontsize=8, **at)
     axes.set_xlabel(_label(t, "casemix_index", pen.lang))
     axes.set_ylabel(_label(t, "cost_index", pen.lang))
+    fewest = min(r["cases"] for r in rows)
     title = pen.word(
-        "CMI 指数与费用指数：每点一家医疗机构，面积为病例数",
-        "Casemix index and cost index: a hospital each, its area the number of cases",
+        f"CMI 指数与费用指数：每点一家医疗机构（不少于 {fewest} 例），面积为病例数",
+        f"Casemix and cost index: a hospital each (of {fewest} cases or more), its area the cases",
     )
     return title, _spoken(t, "hospital_id", "casemix_index", "cost_index")
 
