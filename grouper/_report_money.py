@@ -68,7 +68,7 @@ def summary(facts: Facts, cases: Cases) -> ReportTable:
         money("booked_fund_fen", "记账费用", "booked fund"),
         money("paid_fen", "支付额", "pay"),
         money("balance_fen", "支付额 − 记账", "pay − booked"),
-        money("payable_fen", "应付（含分录）", "payable with entries", kept=False),
+        money("payable_fen", "应付含分录", "payable with entries", kept=False),
         money("to_pay_fen", "清算应付", "still to pay", kept=False),
     ]
     return table("summary", "概要", "At a glance", columns, [row])

@@ -39,9 +39,9 @@ figure{margin:1rem 0 1.4rem;break-inside:avoid}
 figure svg{display:block;width:100%;max-width:60rem;height:auto;margin:auto}
 figcaption{font-weight:600;margin-bottom:.2rem}
 .wide{overflow-x:auto;margin:.8rem 0 .3rem}
-table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:100%;font-size:.84rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;font-size:1rem;padding:.2rem 0 .35rem}
-th,td{border-bottom:1px solid var(--line);padding:.26rem .5rem;
+th,td{border-bottom:1px solid var(--line);padding:.26rem .38rem;
   text-align:left;vertical-align:top;white-space:nowrap}
 .long{white-space:normal;min-width:12rem} .mid,thead th{white-space:normal}
 .mid{min-width:6.4rem}

@@ -8,13 +8,13 @@ the same run gives the same bytes wherever it is drawn. Nothing of the SVG names
 from __future__ import annotations
 
 import io
-import logging
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
 
 from grouper._audit_book import word
 from grouper._report_tables import Report, ReportTable, Row
@@ -89,16 +89,10 @@ def draw(report: Report, lang: Literal["zh", "en"]) -> dict[str, Plot]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what matplotlib says of signs and fonts that it does not draw."""
-    log = logging.getLogger("matplotlib.font_manager")
-    level = log.level
+    """Leave out what matplotlib says of signs that its font lacks: it draws none of them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
+        yield
 
 
 class _Pen:
@@ -360,42 +354,30 @@ def _spoken(t: ReportTable, *names: str) -> str:
 # ---------------------------------------------------------------------------------------------- SVG
 
 
+_HEAD = re.compile(r'<svg [^<>]*viewBox="([-0-9. ]+)"[^<>]*>')
+_LEFT_OUT = re.compile(r"<(metadata|style)\b.*?</\1>", re.S)
+_TAG = re.compile(r"<[^<>]+>")
+"""A tag: in texts and attributes matplotlib escapes ``<`` and ``>``."""
+
+
 def _svg(figure: Any, name: str, title: str) -> str:
     """Write a figure as an element of a page: no header, no addresses, ids of its own."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(file.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = _local(element.tag)
-        for attribute, value in list(element.attrib.items()):
-            del element.attrib[attribute]
-            element.set(_local(attribute), _own(_local(attribute), value, name))
-    root.attrib = {
-        "viewBox": root.get("viewBox", ""),
-        "role": "img",
-        "aria-labelledby": f"{name}-title",
-        "style": "stroke-linejoin:round;stroke-linecap:butt",
-    }
-    head = ElementTree.Element("title", {"id": f"{name}-title"})
-    head.text = title
-    root.insert(0, head)
-    return ElementTree.tostring(root, encoding="unicode")
+    _, box, rest = _HEAD.split(file.getvalue(), maxsplit=1)
+    body = _TAG.sub(lambda tag: _own(tag[0], name), _LEFT_OUT.sub("", rest)).rstrip()
+    named = f'viewBox="{box}" role="img" aria-labelledby="{name}-title"'
+    style = 'style="stroke-linejoin:round;stroke-linecap:butt"'
+    return f'<svg {named} {style}><title id="{name}-title">{escape(title)}</title>{body}'
 
 
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-def _own(attribute: str, value: str, name: str) -> str:
-    """Make an id the plot's own, and the fonts those of the page."""
-    if attribute == "id":
-        return f"{name}-{value}"
-    if attribute == "href" and value.startswith("#"):
-        return f"#{name}-{value[1:]}"
-    if attribute == "style":
-        value = value.replace("'DejaVu Sans'", "var(--fonts)")
-    return value.replace("url(#", f"url(#{name}-")
+def _own(tag: str, name: str) -> str:
+    """Make the ids of a tag the plot's own, and its fonts those of the page."""
+    for old, new in (
+        (' id="', f' id="{name}-'),
+        (' xlink:href="#', f' href="#{name}-'),
+        ("url(#", f"url(#{name}-"),
+        ("'DejaVu Sans'", "var(--fonts)"),
+    ):
+        tag = tag.replace(old, new)
+    return tag
