@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _cli_serve, _cli_tables, _cli_trust, _runs
+from grouper import _cli_money, _cli_report, _cli_serve, _cli_tables, _cli_trust, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -356,6 +356,7 @@ def calibrate(
 
 
 _cli_money.register(cli)
+_cli_report.register(cli)
 _cli_tables.register(cli)
 _cli_trust.register(cli)
 _cli_serve.register(cli)
