@@ -22,9 +22,9 @@ from python_calamine import CalamineWorkbook
 
 import grouper
 from grouper import _demo, _runs
-from grouper._audit_book import yuan
 from grouper._report import figures, write_report
 from grouper._report_tables import Report, ReportTable
+from grouper._yuan import yuan
 from grouper.cli import cli
 from grouper.errors import CaseFileError, GrouperError
 from grouper.io import RunFolder, read_run
