@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _atomic
+from grouper import _atomic, _platform
 from grouper._csv_texts import marked, marked_text
 from grouper._hashing import content_hash
 from grouper._reading import EXCEL
@@ -97,8 +97,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             break
-        os.replace(hidden, path)
-        _atomic.sync_folder(path.parent)
+        _platform.replace(hidden, path)
+        _platform.sync_folder(path.parent)
     except CaseFileError:
         raise
     except OSError as e:
@@ -340,8 +340,8 @@ def _put_in_place(hidden: Path, target: Path, *, replace: bool = True) -> None:
         return
     if target.exists():
         target.rmdir()
-    os.rename(hidden, target)
-    _atomic.sync_folder(target.parent)
+    _platform.replace(hidden, target)
+    _platform.sync_folder(target.parent)
 
 
 def read_run(folder: Path | str) -> RunFolder:
