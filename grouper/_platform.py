@@ -119,6 +119,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def drop_output() -> None:
+    """Let what is still to be written to stdout go nowhere: nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def is_reader_gone(error: OSError) -> bool:
     """Tell if a write failed because nobody reads any more; Windows calls it an invalid argument."""
     return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)

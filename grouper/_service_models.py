@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from grouper._cases import REQUIRED
 from grouper._columns import COLUMNS
 
 MOST_CASES, MOST_CODES = 10_000, 1_000
@@ -79,6 +81,20 @@ def _case() -> Any:
 
 Case = _case()
 """One discharge; the columns of `docs/glossary.md`, money in fen."""
+
+
+def one_case(case: Mapping[str, Any], *also: str) -> dict[str, Any]:
+    """Return a case without what is null, but for what every case must have, and `also`."""
+    given = {k: v for k, v in case.items() if v is not None}
+    return {**dict.fromkeys((*REQUIRED, *also)), **given}
+
+
+def told(e: ValidationError) -> str:
+    """Say where and why, not what: the value is content of a case."""
+    faults = e.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, x["loc"])), x["msg"]))) for x in faults[:20]
+    )
 
 
 class Asked(Model):

@@ -8,7 +8,6 @@ policies in `_cli_tables`, quality control in `_cli_trust`, what they share in `
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _cli_serve, _cli_tables, _cli_trust, _runs
+from grouper import _cli_embed, _cli_money, _cli_serve, _cli_tables, _cli_trust, _platform, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -52,12 +51,13 @@ def main() -> NoReturn:
     except click.ClickException as e:
         e.show()
         code = 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as e:
-        click.echo(f"grouper: {e}", err=True)
-        code = 2
+        if _platform.is_reader_gone(e):
+            _platform.drop_output()
+            code = 0
+        else:
+            click.echo(f"grouper: {e}", err=True)
+            code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -306,6 +306,7 @@ _cli_money.register(cli)
 _cli_tables.register(cli)
 _cli_trust.register(cli)
 _cli_serve.register(cli)
+_cli_embed.register(cli)
 
 
 if __name__ == "__main__":
