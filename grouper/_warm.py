@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grouper import _quality
 from grouper._calibration import calibrate
 from grouper._calibration_options import DipOptions
@@ -17,7 +19,7 @@ from grouper._settlement import settle
 from grouper._writing import write_table
 from grouper.errors import CacheError
 from grouper.io import read_cases
-from grouper.kernels import _jit
+from grouper.kernels import _jit, _money
 from grouper.tables import _cache, load_scheme, scheme_ids
 from grouper.testing import make_region
 
@@ -27,6 +29,12 @@ MODULES = ("_money", "calibrate", "codes", "dip", "drg", "payment", "quality")
 CASES = 300
 SCHEMES = ("chs-drg-1.1", "dip-demo")
 """One of each kind: kernels are the same for all of a kind."""
+
+POLICIES = ("example-point", "example-rate")
+"""One of each way to close a fund."""
+
+BLANK = {"case_id": "1", "sex": 1, "age": 66, "diagnoses": ["I21.001"], "procedures": ["", "88.55"]}
+"""A case with a procedure that is blank."""
 
 Step = Callable[[str, Callable[[], Any]], Any]
 
@@ -75,8 +83,12 @@ def _use_all() -> None:
             write_table(region.cases, path)
             read_cases(path)
     grouped = group(region.cases, SCHEMES[0])
-    for policy in ("example-point", "example-rate"):
+    for policy in POLICIES:
         settle(grouped, policy, hospitals=region.hospitals)
+    some = np.ones(2, np.int64)
+    _money.split(some, 1, 3, some.copy(), some.copy())  # of `zero_case`, which no example has
+    for scheme in SCHEMES:
+        group(BLANK, scheme)
     group(region.cases, SCHEMES[1])
     _quality.check_quality(region.cases, scheme=SCHEMES[0])
     for trim in ("percentile", "mean_sd"):
