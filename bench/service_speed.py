@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from serving import Served
 
 import grouper
+from grouper._case_model import EXAMPLE
 from grouper._result_rows import result_rows
-from grouper._service_models import EXAMPLE
 from grouper.testing import make_region
 
 SCHEME = "chs-drg-1.1"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from grouper._reading import EXCEL
-from grouper._writing import _replacing
+from grouper._writing import replacing
 from grouper._yuan import yuan
 from grouper.errors import CaseFileError
 
@@ -88,7 +88,7 @@ def open_book(path: Path) -> Iterator[Book]:
         import xlsxwriter
     except ImportError:
         raise CaseFileError(f"writing Excel needs XlsxWriter: {EXCEL}", file=path.name) from None
-    with _replacing(path) as file, tempfile.TemporaryDirectory() as scratch:
+    with replacing(path) as file, tempfile.TemporaryDirectory() as scratch:
         book = xlsxwriter.Workbook(file, {**_OPTIONS, "tmpdir": scratch})
         try:
             yield Book(book, path.name)

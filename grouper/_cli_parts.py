@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,6 +62,20 @@ PRIOR = click.option(
 )
 PERIOD = click.option(
     "--period", metavar="2025-03|2025", help="Settle a month, or clear a year; else all there is."
+)
+
+
+def _yuan(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise click.BadParameter(f"{text!r} is no decimal of yuan")
+    return text
+
+
+POINT_VALUE = click.option(
+    "--point-value",
+    metavar="YUAN",
+    callback=_yuan,
+    help="What a point is worth, for a point method.",
 )
 
 SHOWN = 12

@@ -1,19 +1,24 @@
-"""The command that serves: REST on this machine, or with keys for others."""
+"""Commands for other programs: the service, the pipe, and the cache that both want warm."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 import tempfile
+from fractions import Fraction
 
 import click
 
-from grouper._cli_parts import refuse_missing
+import grouper
+from grouper import _platform
+from grouper._cli_parts import CODES, JSON, POINT_VALUE, SCHEME, print_facts, refuse_missing, step
 
 
 def register(cli: click.Group) -> None:
-    """Add the command."""
-    cli.add_command(serve)
+    """Add the commands."""
+    for command in (serve, pipe, warm):
+        cli.add_command(command)
 
 
 @click.command()
@@ -76,6 +81,67 @@ def serve(
             h11_max_incomplete_event_size=64 << 10,
             log_level="warning",
         )
+    return 0
+
+
+@click.command()
+@SCHEME
+@click.option("--policy", metavar="ID|PATH", help="Adds `price`: weight, standard, edges.")
+@POINT_VALUE
+@click.option(
+    "--encoding",
+    type=click.Choice(["utf-8", "gb18030"]),
+    default="utf-8",
+    show_default=True,
+    help="Of what comes and what goes.",
+)
+@CODES
+def pipe(
+    scheme: str, policy: str | None, point_value: str | None, encoding: str, codes: str
+) -> int:
+    r"""Group JSON lines: a case in on stdin, its result out on stdout, one for one.
+
+    A line that is no case is answered too: rejected, with a message. docs/embedding.md.
+
+    \b
+    grouper pipe --scheme chs-drg-1.1 < cases.jsonl > groups.jsonl
+    """
+    from grouper._pipe import answers
+
+    found = answers(
+        sys.stdin.buffer,
+        grouper.load_scheme(scheme),
+        codes=codes,
+        policy=grouper.load_policy(policy) if policy else None,
+        point_value=None if point_value is None else Fraction(point_value),
+        encoding=encoding,
+    )
+    out = sys.stdout.buffer
+    try:
+        for line in found:
+            out.write(line)
+            out.flush()
+    except OSError as e:
+        if not _platform.is_reader_gone(e):
+            raise
+        _platform.drop_output()
+    return 0
+
+
+@click.command()
+@JSON
+def warm(as_json: bool) -> int:
+    r"""Compile kernels and schemes now, so that no later run has to; once after installing.
+
+    Run it as the user who will run grouper: the caches are that user's.
+
+    \b
+    grouper warm
+    """
+    from grouper._warm import warm as compile_all
+
+    found = step("compiling", compile_all)
+    print_facts(found._asdict(), as_json)
     return 0
 
 

@@ -24,6 +24,12 @@ class Column:
     official: str = ""
     required: bool = False
 
+    def header(self, lang: str) -> str:
+        """Return the header of a form to fill, in "zh" or "en"; money in yuan."""
+        if lang == "zh":
+            return self.chinese.partition(" ")[0] + ("（元）" if self.kind == "money" else "")
+        return self.name.removesuffix("_fen")
+
     @property
     def arrow(self) -> Any:
         """The Arrow type."""

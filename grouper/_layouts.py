@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -292,6 +292,35 @@ IDS = ("SETL_ID", "JZLSH", "BAH", "ZYCS")
 """What tells one stay: an id of the settlement or visit, else record number and number of the stay."""
 
 
+class Wide(NamedTuple):
+    """A layout with numbered columns of codes: what these begin with, our names, what tells one stay."""
+
+    dx: str
+    px: str
+    own: Mapping[str, str]
+    ids: tuple[str, ...]
+
+
+FRONT_PAGE = Wide("JBDM", "SSJCZBM", WIDE, IDS)
+
+
+def _form(lang: str) -> Wide:
+    own = {
+        c.header(lang).upper(): c.name.removesuffix("_fen") for c in COLUMNS if c.kind != "codes"
+    }
+    (id_,) = (header for header, ours in own.items() if ours == "case_id")
+    del own[id_]
+    dx, px = CODES[lang]
+    return Wide(dx.upper(), px.upper(), own, (id_,))
+
+
+CODES = {"zh": ("诊断", "手术操作"), "en": ("diagnosis_", "procedure_")}
+"""What the numbered columns of codes begin with in the form to fill."""
+
+FORMS = tuple(map(_form, CODES))
+"""The form that a hospital fills (填报模板), see `grouper._case_form`."""
+
+
 def _numbered(headers: Sequence[str], stem: str) -> list[int]:
     """Return the places of `stem`, `stem`1, `stem`2 …, in that order."""
     found = {}
@@ -301,19 +330,21 @@ def _numbered(headers: Sequence[str], stem: str) -> list[int]:
     return [found[k] for k in sorted(found)]
 
 
-def _wide(source: Source) -> Source:
-    """Gather the numbered columns of a wide front page into lists."""
+def _wide(source: Source, form: Wide) -> Source:
+    """Gather the numbered columns of a wide front page or form into lists."""
     names = [h.strip().upper() for h in source.headers]
-    dx, px = _numbered(source.headers, "JBDM"), _numbered(source.headers, "SSJCZBM")
+    dx, px = _numbered(source.headers, form.dx), _numbered(source.headers, form.px)
     own: dict[str, int] = {}
     for k, name in enumerate(names):
-        ours = WIDE.get(name)
+        ours = form.own.get(name)
         if ours and ours not in own:
             own[ours] = k
-    ids = [names.index(i) for i in IDS if i in names]
-    ids = ids[:1] if ids and names[ids[0]] in IDS[:2] else [k for k in ids if names[k] in IDS[2:]]
+    ids = [names.index(i) for i in form.ids if i in names]
+    alone = form.ids[:2]
+    ids = ids[:1] if ids and names[ids[0]] in alone else [k for k in ids if names[k] not in alone]
     if not ids:
-        raise CaseSchemaError([f"{source.name}: a front page needs one of {', '.join(IDS[:3])}"])
+        known = ", ".join(form.ids[:3])
+        raise CaseSchemaError([f"{source.name}: a front page needs one of {known}"])
     used = {*ids, *own.values(), *dx, *px}
     headers = ["case_id", *own, "diagnoses", "procedures"]
     gathered = {0: ids, len(own) + 1: dx, len(own) + 2: px}
@@ -435,8 +466,11 @@ def join_long(sources: Sequence[Source]) -> Source:
 
 
 def renamed(source: Source) -> Source:
-    """Return a source with our headers, if it is a wide front page or lines of eleven fields."""
+    """Return a source with our headers, if it is a front page, a filled form, or lines of eleven fields."""
     names = [h.strip().upper() for h in source.headers]
     if "JBDM" in names and any(n.startswith("SSJCZBM") for n in names):
-        return _wide(source)
+        return _wide(source, FRONT_PAGE)
+    for form in FORMS:
+        if f"{form.dx}1" in names and f"{form.px}1" in names:
+            return _wide(source, form)
     return _line(source) or source

@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from grouper import _page_scheme
+from grouper._case_model import case_of
 from grouper._page_case import Wanted, answer
 from grouper._page_scheme import Weights
 from grouper._page_words import IN_SCRIPT, words
@@ -80,8 +81,8 @@ def _html(template: str, lang: str, **given: Any) -> Response:
     return Response(text.encode(), media_type="text/html; charset=utf-8", headers=HEADERS)
 
 
-def add_pages(app: FastAPI, shelf: Shelf, one: Callable[[Any], dict[str, Any]]) -> None:
-    """Add the shells, their assets, and what they ask for; `one` makes a case of a model."""
+def add_pages(app: FastAPI, shelf: Shelf) -> None:
+    """Add the shells, their assets, and what they ask for."""
     for view, path in PATHS.items():
         app.add_api_route(f"/{path.strip('.')}", _shell(view), include_in_schema=False)
 
@@ -91,7 +92,7 @@ def add_pages(app: FastAPI, shelf: Shelf, one: Callable[[Any], dict[str, Any]]) 
             return Response(status_code=404)
         return Response((FOLDER / name).read_bytes(), media_type=KINDS[name], headers=HEADERS)
 
-    _add_case(app, shelf, one)
+    _add_case(app, shelf)
     _add_worklist(app, shelf)
     _add_scheme(app, shelf)
 
@@ -122,11 +123,11 @@ def spoken(accepted: str) -> Lang:
 # ---------------------------------------------------------------------------------------- one case
 
 
-def _add_case(app: FastAPI, shelf: Shelf, one: Callable[[Any], dict[str, Any]]) -> None:
+def _add_case(app: FastAPI, shelf: Shelf) -> None:
     @app.post("/page/case", include_in_schema=False)
     async def case(asked: CaseAsked) -> Response:
         wanted = Wanted(
-            one(asked.case),
+            case_of(asked.case),
             shelf.scheme(asked.scheme),
             shelf.scheme(asked.other) if asked.other else None,
             shelf.policy(asked.policy) if asked.policy else None,

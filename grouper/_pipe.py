@@ -1,126 +1,124 @@
-"""Cases as JSON lines (一行一例): for a program in another language that keeps a process of ours beside it.
+"""A pipe for other programs (管道): a case as a JSON line in, its result as a JSON line out.
 
-A line in, a line out, in their order, each sent off at once. A case is what the service takes, a result
-is a row of `group`. What is no case is a row too, rejected, with the reason.
+One answer a line, in order, written at once; blank lines are none. A line that is no case is answered too,
+rejected and told why, so that who writes a line always has one to read.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from dataclasses import asdict
+from fractions import Fraction
+from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
+from grouper._case_model import EXAMPLE, Case, case_of
 from grouper._grouped import RESULT
 from grouper._grouping import group
 from grouper._result_rows import result_rows
-from grouper._service_models import EXAMPLE, Case, one_case, told
+from grouper._what_if import price_of
 from grouper.errors import GrouperError
-from grouper.tables import Editions, Reason, Scheme, Status
+from grouper.tables import Policy, Reason, Scheme, Status
 
-MOST_LINE = 1 << 20
-"""Bytes of a line; the longest case that is taken has a quarter of that."""
+MOST_BYTES = 1 << 20
+"""Of a line; what is longer is passed over to its end and rejected."""
 
-BOM = "\ufeff"
 _CASE: TypeAdapter[Any] = TypeAdapter(Case)
-_NONE: dict[str, Any] = {
-    **dict.fromkeys(RESULT.names),
-    "status": Status.REJECTED.name.lower(),
-    "reason": Reason.INPUT_UNREADABLE.name.lower(),
-    "warnings": [],
-}
 
 
-@dataclass(frozen=True)
-class Pipe:
-    """What answers lines: a scheme or the editions of a policy, the coding, the encoding of both ends."""
+def answers(
+    lines: BinaryIO,
+    scheme: Scheme,
+    *,
+    codes: str = "insurer",
+    policy: Policy | None = None,
+    point_value: Fraction | None = None,
+    encoding: str = "utf-8",
+) -> Iterator[bytes]:
+    """Answer every line that is not blank.
 
-    scheme: Scheme | Editions
-    codes: Literal["insurer", "clinical"] = "insurer"
-    encoding: Literal["utf-8", "gb18030"] = "utf-8"
+    Parameters
+    ----------
+    lines : JSON objects with the columns of a case, one a line; money in fen, dates as text.
+    policy : adds `price`, what the group is worth; `point_value` in yuan, for a point method.
+    encoding : of what comes and what goes.
 
-    def warm(self) -> None:
-        """Group a case, so that the first one that is asked does not wait."""
-        if isinstance(self.scheme, Scheme):
-            schemes = [self.scheme]
-        else:
-            schemes = [e.scheme for e in self.scheme.editions]
-        for scheme in schemes:
-            group(EXAMPLE, scheme, codes=self.codes, threads=1)
-
-    def run(self, source: BinaryIO, sink: BinaryIO) -> None:
-        """Answer lines until there are no more.
-
-        Raises
-        ------
-        OSError : nobody reads the answers.
-        """
-        for number, line in lines(source):
-            sink.write(self.answer(line, number))
-            sink.flush()
-
-    def answer(self, line: bytes | None, number: int) -> bytes:
-        """Answer one line; None stands for one that is too long. `number` counts lines from 1."""
-        row = self._row(line, number)
-        text = json.dumps(row, ensure_ascii=False, default=str, separators=(",", ":"))
-        # what no encoding has, half a surrogate, becomes the escape that JSON has for it
-        return text.encode(self.encoding, "backslashreplace") + b"\n"
-
-    def _row(self, line: bytes | None, number: int) -> dict[str, Any]:
+    Yields
+    ------
+    A result row as a JSON line; `message` says what is wrong with a line that is no case.
+    """
+    group(EXAMPLE, scheme, codes=codes, threads=1)  # the first line does not wait for kernels
+    for n, line in enumerate(_lines(lines), 1):
         if line is None:
-            return self._fault(number, f"longer than {MOST_LINE:,} bytes")
-        try:
-            text = line.decode(self.encoding).removeprefix(BOM)
-        except UnicodeDecodeError as e:
-            return self._fault(number, f"not {self.encoding} at byte {e.start}")
-        try:
-            case = one_case(_CASE.validate_json(text), *self._day())
-            return result_rows(group(case, self.scheme, codes=self.codes, threads=1))[0]
-        except ValidationError as e:
-            return self._fault(number, told(e), _case_id(text))
-        except GrouperError as e:
-            return self._fault(number, str(e), _case_id(text))
-
-    def _day(self) -> tuple[str, ...]:
-        """Name the column by which editions are chosen: a case without a day has none in force."""
-        return () if isinstance(self.scheme, Scheme) else (self.scheme.column,)
-
-    def _fault(self, number: int, message: str, case_id: str | None = None) -> dict[str, Any]:
-        row = {**_NONE, "case_id": case_id, "error": {"line": number, "message": message}}
-        if isinstance(self.scheme, Scheme):
-            row |= {"scheme": self.scheme.id, "scheme_fingerprint": self.scheme.fingerprint}
-        return row
+            row = _rejected(n, f"a line of more than {MOST_BYTES:,} bytes")
+        else:
+            try:
+                text = line.decode(encoding).lstrip("\ufeff")
+            except UnicodeDecodeError as e:
+                row = _rejected(n, f"not {encoding} at byte {e.start}")
+            else:
+                if not text.strip():
+                    continue
+                row = _answer(n, text, scheme, codes, policy, point_value)
+        yield f"{json.dumps(row, ensure_ascii=False, default=str)}\n".encode(encoding)
 
 
-def lines(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (number from 1, line) of all lines that are not blank; None = longer than `MOST_LINE`."""
-    number = 0
-    while piece := source.readline(MOST_LINE + 1):
-        number += 1
-        is_blank, whole = _is_blank(piece, number), piece
-        if len(piece) <= MOST_LINE or piece.endswith(b"\n"):
-            if not is_blank:
-                yield number, whole
+def _lines(lines: BinaryIO) -> Iterator[bytes | None]:
+    """Yield lines, None for one that is longer than is allowed; one of blanks is blank at any length."""
+    while line := lines.readline(MOST_BYTES + 1):
+        if len(line) <= MOST_BYTES or line.endswith(b"\n"):
+            yield line
             continue
-        while piece and not piece.endswith(b"\n"):
-            piece = source.readline(MOST_LINE)
-            is_blank = is_blank and not piece.strip()
-        if not is_blank:
-            yield number, None
+        is_blank = True
+        while line:
+            is_blank = is_blank and not line.strip()
+            line = b"" if line.endswith(b"\n") else lines.readline(MOST_BYTES)
+        yield b"" if is_blank else None
 
 
-def _is_blank(piece: bytes, number: int) -> bool:
-    return not (piece.removeprefix(codecs.BOM_UTF8) if number == 1 else piece).strip()
-
-
-def _case_id(text: str) -> str | None:
-    """Return the case_id of a line that is refused, if it can be read: the caller finds the case by it."""
+def _answer(
+    n: int,
+    text: str,
+    scheme: Scheme,
+    codes: str,
+    policy: Policy | None,
+    point_value: Fraction | None,
+) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        case = case_of(_CASE.validate_json(text))
+        row = result_rows(group(case, scheme, codes=codes, threads=1))[0]
+    except ValidationError as e:
+        first = e.errors(include_input=False, include_url=False)[0]
+        return _rejected(n, ": ".join([*map(str, first["loc"]), first["msg"]]), _id(text))
+    except GrouperError as e:
+        return _rejected(n, str(e), _id(text))
+    if policy is None:
+        return row
+    try:
+        price = price_of(policy, case, row["status"], row["group"] or "", point_value)
+    except GrouperError as e:
+        return row | {"price": None, "message": str(e)}
+    return row | {"price": asdict(price)}
+
+
+def _id(text: str) -> str | None:
+    """Return the case_id of a line that is otherwise no case."""
+    try:
+        given = from_json(text)
+    except ValueError:
         return None
-    named = found.get("case_id") if isinstance(found, dict) else None
-    return named[:64] if isinstance(named, str) else None
+    found = given.get("case_id") if isinstance(given, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _rejected(n: int, why: str, case_id: str | None = None) -> dict[str, Any]:
+    """Return the row of a line that is no case: its number, its case_id and why, nothing else of it."""
+    told = {
+        "case_id": case_id,
+        "status": Status.REJECTED.name.lower(),
+        "reason": Reason.INPUT_UNREADABLE.name.lower(),
+    }
+    return dict.fromkeys(RESULT.names) | told | {"warnings": [], "message": f"line {n}: {why}"}

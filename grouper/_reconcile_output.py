@@ -7,20 +7,16 @@ spreadsheet would run as a formula is written as text.
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 
-from grouper import _writing
+from grouper import _excel, _writing
 from grouper._calendar import after_working_days, is_working
-from grouper._reading import EXCEL
 from grouper._reconcile_fields import BY_NAME
 from grouper._yuan import yuan
 from grouper.errors import CaseFileError
@@ -363,24 +359,8 @@ def _headers(table: pa.Table) -> list[str]:
 
 
 def _write_workbook(sheets: Mapping[str, pa.Table], path: Path) -> None:
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise CaseFileError(f"writing Excel needs XlsxWriter: {EXCEL}", file=path.name) from None
-    for title, table in sheets.items():
-        if table.num_rows > _writing.EXCEL_ROWS:
-            message = f"{title}: {table.num_rows} rows; Excel holds {_writing.EXCEL_ROWS}"
-            raise CaseFileError(f"{message}: write a folder", file=path.name)
-    with _writing._replacing(path) as file, tempfile.TemporaryDirectory() as scratch:
-        options = {"constant_memory": True, "tmpdir": scratch, "strings_to_formulas": False}
-        book = xlsxwriter.Workbook(file, options)
-        try:
-            for title, table in sheets.items():
-                add_sheet: Callable[[], Any] = partial(book.add_worksheet, title)
-                titled = SimpleNamespace(add_worksheet=add_sheet, add_format=book.add_format)
-                _writing._fill_sheet(titled, table, path.name)
-        finally:
-            book.close()
+    with _writing.replacing(path) as file:
+        _excel.write_sheets(sheets, file, path.name, _writing._flat)
 
 
 def _csv(table: pa.Table, name: str) -> bytes:

@@ -26,21 +26,19 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 import grouper
+from grouper._case_model import EXAMPLE, Coding, case_of
 from grouper._code_search import CodeSearch
 from grouper._page import add_pages
 from grouper._result_rows import FEW, result_rows
 from grouper._service_guard import CASES, Guard, Limits, fault
 from grouper._service_models import (
-    EXAMPLE,
     MOST_CASES,
-    Coding,
     ExplainAsked,
     GroupAsked,
     Grouped,
     Refused,
     StandardAsked,
     WhatIfAsked,
-    one_case,
 )
 from grouper.errors import CaseSchemaError, GrouperError, SchemeNotFound
 from grouper.tables import (
@@ -194,7 +192,7 @@ def create_app(settings: ServiceSettings | None = None) -> Any:
     _questions(app, shelf)
     _facts(app, shelf)
     _health(app, shelf)
-    add_pages(app, shelf, one_case)
+    add_pages(app, shelf)
     return Guard(app, settings.keys, settings.limits)
 
 
@@ -254,14 +252,14 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
             asked = GroupAsked.model_validate_json(await request.body())
         except ValidationError as e:
             raise RequestValidationError(e.errors(include_input=False)) from None
-        by, cases = shelf.scheme(asked.scheme), [one_case(c) for c in asked.cases]
+        by, cases = shelf.scheme(asked.scheme), [case_of(c) for c in asked.cases]
         work = partial(_grouped, cases, by, asked.codes)
         return _json(work() if len(cases) <= 4 else await run_in_threadpool(work))
 
     @app.post("/v1/explain")
     async def explain(asked: ExplainAsked) -> Response:
         """Say why a case is in its group, and what lacks to the next ones."""
-        scheme, case = shelf.scheme(asked.scheme), one_case(asked.case)
+        scheme, case = shelf.scheme(asked.scheme), case_of(asked.case)
 
         def work() -> dict[str, Any]:
             trace = grouper.explain(case, scheme, codes=asked.codes, near=asked.near)
@@ -272,7 +270,7 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
     @app.post("/v1/what-if")
     async def what_if(asked: WhatIfAsked) -> Response:
         """Say what changes of a case make of its group and price."""
-        scheme, case = shelf.scheme(asked.scheme), one_case(asked.case)
+        scheme, case = shelf.scheme(asked.scheme), case_of(asked.case)
         policy = shelf.policy(asked.policy) if asked.policy else None
 
         def work() -> dict[str, Any]:
@@ -293,7 +291,7 @@ def _questions(app: FastAPI, shelf: Shelf) -> None:
     @app.post("/v1/standard")
     async def standard(asked: StandardAsked) -> Response:
         """Say what the group of a case is worth: weight or score, standard, low and high edge, yuan."""
-        scheme, case = shelf.scheme(asked.scheme), one_case(asked.case)
+        scheme, case = shelf.scheme(asked.scheme), case_of(asked.case)
         policy = shelf.policy(asked.policy)
 
         def work() -> dict[str, Any]:

@@ -25,7 +25,7 @@ from grouper._audit_book import Column, Lang, open_book, word
 from grouper._audit_facts import Facts
 from grouper._statements_layout import Layout, lay_out
 from grouper._statements_page import write_page
-from grouper._writing import RunFolder, _put_in_place, _replacing, read_run
+from grouper._writing import RunFolder, _put_in_place, read_run, replacing
 from grouper.errors import CaseFileError
 
 INDEX = "index.json"
@@ -158,7 +158,7 @@ def _check_target(target: Path) -> None:
 
 def _write_index(path: Path, run: RunFolder, files: Mapping[str, str]) -> None:
     told = {"files": files, "outputs": run.manifest.get("outputs", {})}
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write((json.dumps(told, ensure_ascii=False, indent=2) + "\n").encode())
 
 
@@ -173,7 +173,7 @@ def _write_parquet(path: Path, layout: Layout, hospital: str, lang: Lang) -> Non
         "grouper.hospital_id": hospital,
     }
     table = layout.of(hospital).replace_schema_metadata(told)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 

@@ -15,22 +15,18 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _atomic, _platform
+from grouper import _atomic, _excel, _platform
 from grouper._csv_texts import marked, marked_text
 from grouper._hashing import content_hash
-from grouper._reading import EXCEL
 from grouper.errors import CaseFileError
 
 MANIFEST = "manifest.json"
@@ -78,12 +74,12 @@ def write_table(table: pa.Table, path: Path | str) -> None:
         known = ", ".join(_WRITERS)
         raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
     _atomic.sweep(path)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         write(table, file, path.name)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a hidden file beside `path`; rename it at the end or, on an exception, remove it."""
     hidden = path
     try:
@@ -155,74 +151,8 @@ def _flat(column: Any) -> Any:
     return pc.binary_join(texts, "|")
 
 
-EXCEL_ROWS = 1_048_575
-
-
 def _write_excel(table: pa.Table, file: BinaryIO, name: str) -> None:
-    """Write one sheet, row by row, in bounded memory."""
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise CaseFileError(f"writing Excel needs XlsxWriter: {EXCEL}", file=name) from None
-    if table.num_rows > EXCEL_ROWS:
-        message = f"{table.num_rows} rows; Excel holds {EXCEL_ROWS}: write .parquet or .csv"
-        raise CaseFileError(message, file=name)
-    with tempfile.TemporaryDirectory() as scratch:
-        options = {
-            "constant_memory": True,
-            "tmpdir": scratch,
-            "strings_to_formulas": False,
-            "strings_to_numbers": False,
-            "strings_to_urls": False,
-        }
-        book = xlsxwriter.Workbook(file, options)
-        try:
-            _fill_sheet(book, table, name)
-        finally:
-            book.close()
-
-
-def _fill_sheet(book: Any, table: pa.Table, name: str) -> None:
-    sheet = book.add_worksheet()
-    formats = {
-        "money": book.add_format({"num_format": "0.00"}),
-        "day": book.add_format({"num_format": "yyyy-mm-dd"}),
-        "time": book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
-    }
-    names = table.column_names
-    is_money = [n.endswith("_fen") for n in names]
-    for k, header in enumerate(names):
-        short = header.removesuffix("_fen")
-        sheet.write_string(0, k, f"{short}_yuan" if is_money[k] and short in names else short)
-    at = 0
-    for batch in table.to_batches(max_chunksize=1 << 14):
-        columns = [_flat(pa.chunked_array([c])).to_pylist() for c in batch.columns]
-        for row in zip(*columns, strict=True):
-            at += 1
-            for k, value in enumerate(row):
-                if value is None:
-                    continue
-                if _write_cell(sheet, at, k, value, is_money[k], formats) < 0:
-                    message = f"row {at + 1}, {names[k]}: too long for Excel"
-                    raise CaseFileError(f"{message}; write .parquet or .csv", file=name)
-
-
-def _write_cell(sheet: Any, row: int, k: int, value: Any, money: bool, formats: Any) -> int:
-    """Write one value; below 0 = it does not fit."""
-    if isinstance(value, bool):
-        return int(sheet.write_boolean(row, k, value))
-    if money and isinstance(value, int):
-        return int(sheet.write_number(row, k, value / 100, formats["money"]))
-    if isinstance(value, int | float | Decimal) and -(2**53) < value < 2**53:
-        return int(sheet.write_number(row, k, float(value)))
-    if isinstance(value, datetime):
-        return int(sheet.write_datetime(row, k, value.replace(tzinfo=None), formats["time"]))
-    if isinstance(value, date):
-        return int(sheet.write_datetime(row, k, value, formats["day"]))
-    text = str(value)
-    if text.startswith("<r>"):  # what XlsxWriter would take for its own markup
-        text = f" {text}"
-    return int(sheet.write_string(row, k, text))
+    _excel.write_sheets({"Sheet1": table}, file, name, _flat)
 
 
 _WRITERS: dict[str, Callable[[pa.Table, BinaryIO, str], None]] = {
@@ -277,10 +207,10 @@ def write_run(
         _atomic.sweep(target)
         hidden, lock = _atomic.make_folder(target)
         for name, table in contents.items():
-            with _replacing(hidden / name) as file:
+            with replacing(hidden / name) as file:
                 _write_parquet(table, file, name)
         for name, content in {**plain, MANIFEST: text + "\n"}.items():
-            with _replacing(hidden / name) as file:
+            with replacing(hidden / name) as file:
                 file.write(content.encode() if isinstance(content, str) else content)
         if overwrite and target.exists():
             _check_target(target, overwrite, {MANIFEST, *contents, *plain})  # as it is now
@@ -452,7 +382,7 @@ def _runs_near(folder: Path) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(text.encode())
 
 

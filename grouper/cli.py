@@ -8,7 +8,6 @@ policies in `_cli_tables`, quality control in `_cli_trust`, what they share in `
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -16,7 +15,7 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_embed, _cli_money, _cli_serve, _cli_tables, _cli_trust, _platform, _runs
+from grouper import _cli_money, _cli_serve, _cli_tables, _cli_trust, _platform, _runs
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -25,6 +24,7 @@ from grouper._cli_parts import (
     JSON,
     LANG,
     OVERWRITE,
+    POINT_VALUE,
     SCHEMES,
     SHOWN,
     STRICT,
@@ -114,6 +114,28 @@ def group(
 
 
 @cli.command()
+@click.option("-o", "--output", required=True, metavar="FORM.xlsx", help="The workbook to write.")
+@click.option("--rows", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
+@OVERWRITE
+@LANG
+def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
+    """Write a workbook for a hospital to fill: drop-downs, checked cells, codes as text.
+
+    \b
+    grouper template -o cases.xlsx --lang zh
+    """
+    from grouper._case_form import write_form
+
+    if Path(output).exists() and not overwrite:
+        raise click.ClickException(
+            f"{output} is there: --overwrite replaces it, what was filled too"
+        )
+    write_form(output, lang or language(), rows)
+    click.echo(output)
+    return 0
+
+
+@cli.command()
 @CASES
 @SCHEMES
 @click.option("--case", "case_id", required=True, metavar="ID", help="case_id of the case.")
@@ -125,7 +147,7 @@ def group(
     help="procedures+=CODE, procedures-=CODE, principal=CODE, age=71 …; may be given again.",
 )
 @click.option("--policy", metavar="ID|PATH", help="Its edition; with --what-if weight and pay too.")
-@click.option("--point-value", metavar="YUAN", help="What a point is worth, for a point method.")
+@POINT_VALUE
 @click.option("--clarify-only", is_flag=True, help="Leave out everything about money.")
 @click.option("--html", metavar="FILE.html", help="Write a page instead of text.")
 @COLUMNS
@@ -168,8 +190,6 @@ def explain(
         if not changes:
             told.append(grouper.explain(case, scheme, codes=codes))
             continue
-        if point_value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", point_value):
-            raise click.ClickException(f"--point-value {point_value!r} is no decimal of yuan")
         told.append(
             grouper.what_if(
                 case,
@@ -306,7 +326,6 @@ _cli_money.register(cli)
 _cli_tables.register(cli)
 _cli_trust.register(cli)
 _cli_serve.register(cli)
-_cli_embed.register(cli)
 
 
 if __name__ == "__main__":

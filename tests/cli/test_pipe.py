@@ -1,71 +1,93 @@
-"""grouper pipe: as many answers as lines, in their order, the same as `grouper.group`, never a crash."""
+"""The pipe: one answer a line, the same as the library's, whatever the line."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import random
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from oracle.draw import draw_cases
+from serving import MAIN
 
 import grouper
-from grouper._grouped import RESULT
-from grouper._pipe import MOST_LINE, Pipe
-from grouper._service_models import MOST_CODES
-from grouper.tables import Editions
-from grouper.tables._editions import Edition
+from grouper._case_model import EXAMPLE
+from grouper._cases import REQUIRED
+from grouper._pipe import MOST_BYTES, answers
+from grouper._what_if import price_of
 
-SCHEMES = ("chs-drg-1.1", "dip-demo")
-CASE = {
-    "case_id": "1",
-    "sex": 1,
-    "age": 66,
-    "diagnoses": ["I21.001", "I50.900x002"],
-    "procedures": ["36.0700x004"],
-}
-GOOD = json.dumps(CASE).encode()
-COMMAND = [sys.executable, "-m", "grouper.cli", "pipe"]
+SCHEME = "chs-drg-1.1"
 
 
-def answered(data: bytes, **options: Any) -> list[dict[str, Any]]:
-    sink = io.BytesIO()
-    pipe = Pipe(**{"scheme": grouper.load_scheme("chs-drg-1.1"), **options})
-    pipe.run(io.BytesIO(data), sink)
-    text = sink.getvalue().decode(pipe.encoding)
-    assert text == "" or text.endswith("\n")
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+def told(*lines: bytes, **more: Any) -> list[dict[str, Any]]:
+    data = b"".join(line + b"\n" for line in lines)
+    scheme = grouper.load_scheme(more.pop("scheme", SCHEME))
+    encoding = more.get("encoding", "utf-8")
+    return [json.loads(x.decode(encoding)) for x in answers(io.BytesIO(data), scheme, **more)]
 
 
-def plain(row: Mapping[str, Any]) -> Any:
-    """Return a row as JSON has it."""
-    return json.loads(json.dumps(row, default=str))
+def line(case: dict[str, Any], encoding: str = "utf-8") -> bytes:
+    return json.dumps(case, ensure_ascii=False, default=str).encode(encoding)
 
 
-def lines_of(cases: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(json.dumps(c, ensure_ascii=False).encode() + b"\n" for c in cases)
+@pytest.mark.promise("Batch, single case, threads, chunks, row order: the same bytes")
+@pytest.mark.parametrize("scheme", [SCHEME, "dip-demo"])
+def test_results_are_those_of_the_library(scheme: str) -> None:
+    drawn = draw_cases(grouper.load_drg(SCHEME), 5, 300)
+    cases = [{k: v for k, v in c.items() if v is not None} for c in drawn]
+    rows = told(*map(line, cases), scheme=scheme)
+    assert len(rows) == len(cases)
+    grouped = 0
+    for case, row in zip(cases, rows, strict=True):
+        if "message" in row:  # a drawn case may be none that JSON takes
+            assert row["status"] == "rejected"
+            continue
+        wanted = (
+            grouper.group({**dict.fromkeys(REQUIRED), **case}, scheme).to_arrow().to_pylist()[0]
+        )
+        assert row == json.loads(json.dumps(wanted, default=str))
+        grouped += row["status"] == "grouped"
+    assert grouped > 100
 
 
-@pytest.mark.promise("A pipe answers every line, in order, as `group` does")
-@pytest.mark.parametrize("codes", ["insurer", "clinical"])
-@pytest.mark.parametrize("name", SCHEMES)
-def test_the_answers_are_those_of_group(name: str, codes: str) -> None:
-    """Whole rows, over random cases: unknown codes, missing facts, ages and sexes that are refused."""
-    cases = draw_cases(grouper.load_drg("chs-drg-1.1"), 17, 300)
-    scheme = grouper.load_scheme(name)
-    wanted = [grouper.group(c, scheme, codes=codes).to_arrow().to_pylist()[0] for c in cases]
-    found = answered(lines_of(cases), scheme=scheme, codes=codes)
-    assert found == [plain(row) for row in wanted]
-    assert {row["status"] for row in found} > {"grouped", "rejected"}
-    assert all(list(row) == RESULT.names for row in found)
+@pytest.mark.promise("Bad input never crashes and never loses a row")
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)), max_size=8)
+)
+@example([b"null", b"[]", b"{}", b"1", b'"x"', b"NaN", b"\xff\xfe", b"\xef\xbb\xbf{}", b"\r"])
+@example([b"[" * 100_000, b'{"case_id":' * 10_000, b'{"case_id": "\\ud800"}'])
+@example([b'{"case_id": "1", "case_id": "2", "sex": 1e400}', b'{"age": 1' + b"0" * 400 + b"}"])
+def test_every_line_has_one_answer(lines: list[bytes]) -> None:
+    sent = [x for one in lines for x in one.split(b"\n")]
+    kept = [x for x in sent if x.decode("utf-8", "replace").lstrip("\ufeff").strip()]
+    rows = told(*sent)
+    assert len(rows) == len(kept)
+    assert all(r["status"] in ("grouped", "ungrouped", "rejected") for r in rows)
+
+
+def test_a_line_that_is_no_case_says_why_and_shows_nothing_else_of_it() -> None:
+    wrong = line({**EXAMPLE, "case_id": "w", "age": "sixty", "department": "秘密"})
+    unknown = line({**EXAMPLE, "case_id": "u", "agee": 60})
+    long = b'{"case_id": "' + b"x" * MOST_BYTES + b'"}'
+    rows = told(wrong, unknown, b"", b"{", long, line(EXAMPLE))
+    assert [r["case_id"] for r in rows] == ["w", "u", None, None, "1"]
+    assert [r["status"] for r in rows] == ["rejected"] * 4 + ["grouped"]
+    assert rows[0]["message"].startswith("line 1: age: ")
+    assert rows[1]["message"].startswith("line 2: agee: ")
+    assert rows[3]["message"] == f"line 5: a line of more than {MOST_BYTES:,} bytes"
+    assert "秘密" not in json.dumps(rows[0], ensure_ascii=False)
+    assert "sixty" not in json.dumps(rows[0])
+    exact = b'{"case_id": "' + b"x" * (MOST_BYTES - 20) + b'"}'
+    assert "case_id: String should have at most 64" in told(exact)[0]["message"]
 
 
 ANY = st.recursive(
@@ -75,166 +97,134 @@ ANY = st.recursive(
 )
 
 
-@pytest.mark.promise("A pipe answers every line, in order, as `group` does")
-@given(st.dictionaries(st.sampled_from([*CASE, "los", "discharge_date", "total_cost_fen"]), ANY))
-def test_cases_of_any_values_are_answered(changed: dict[str, Any]) -> None:
-    (row,) = answered(json.dumps({**CASE, **changed}).encode())
-    if "error" in row:
+@pytest.mark.promise("Bad input never crashes and never loses a row")
+@given(st.dictionaries(st.sampled_from([*EXAMPLE, "discharge_date", "total_cost_fen"]), ANY))
+def test_a_case_of_any_values_is_that_of_the_library_or_told_why(changed: dict[str, Any]) -> None:
+    (row,) = told(json.dumps({**EXAMPLE, **changed}).encode())
+    if "message" in row:
         assert (row["status"], row["reason"]) == ("rejected", "input_unreadable")
-        assert row["error"]["line"] == 1
-        assert row["error"]["message"]
+        assert row["message"].startswith("line 1: ")
         return
-    case = {k: v for k, v in {**CASE, **changed}.items() if v is not None or k in CASE}
-    case.pop("discharge_date", None)  # text in a dict; alone it decides nothing
-    assert row == plain(grouper.group(case, "chs-drg-1.1").to_arrow().to_pylist()[0])
+    case = {k: v for k, v in {**EXAMPLE, **changed}.items() if v is not None or k in REQUIRED}
+    case.pop("discharge_date", None)  # a text in a dict; alone it decides nothing
+    wanted = grouper.group(case, SCHEME).to_arrow().to_pylist()[0]
+    assert row == json.loads(json.dumps(wanted, default=str))
 
 
-@pytest.mark.promise("A pipe answers every line, in order, as `group` does")
-@given(st.lists(st.binary(max_size=40) | st.just(GOOD) | st.text(max_size=9).map(str.encode)))
-def test_lines_of_any_bytes_are_answered(given_: list[bytes]) -> None:
-    pieces = b"\n".join(given_).split(b"\n")
-    wanted = [k for k, p in enumerate(pieces, 1) if p.strip()]
-    found = answered(b"\n".join(pieces))
-    assert len(found) == len(wanted)
-    for row, number in zip(found, wanted, strict=True):
-        assert ("error" not in row) == (pieces[number - 1].strip() == GOOD)
-        assert row.get("error", {"line": number})["line"] == number
-
-
+GOOD = json.dumps(EXAMPLE).encode()
 BAD = {
-    "no JSON": (b"{'case_id': 1}", "Invalid JSON"),
     "cut off": (GOOD[:-1], "Invalid JSON"),
     "two on a line": (GOOD + GOOD, "Invalid JSON"),
     "a list": (b"[1]", "object"),
-    "NaN": (GOOD.replace(b"66", b"NaN"), "age"),
-    "infinite": (GOOD.replace(b"66", b"-Infinity"), "age"),
-    "a flag": (GOOD.replace(b"66", b"true"), "age"),
-    "a number as text": (GOOD.replace(b"66", b'"66"'), "age"),
-    "a fraction": (GOOD.replace(b"66", b"66.5"), "age"),
-    "too large": (GOOD.replace(b"66", b"9" * 400), "age"),
-    "one code": (GOOD.replace(b'["36.0700x004"]', b'"36.0700x004"'), "procedures"),
-    "no such field": (GOOD.replace(b'"sex"', b'"gender"'), "gender"),
-    "lacking": (b'{"case_id": "1"}', "diagnoses"),
-    "half a surrogate": (GOOD.replace(b'"1"', b'"\\ud800"'), "escape"),
+    "NaN": (GOOD.replace(b"66", b"NaN"), "age: "),
+    "infinite": (GOOD.replace(b"66", b"-Infinity"), "age: "),
+    "a flag": (GOOD.replace(b"66", b"true"), "age: "),
+    "a number as text": (GOOD.replace(b"66", b'"66"'), "age: "),
+    "a fraction": (GOOD.replace(b"66", b"66.5"), "age: "),
+    "too large": (GOOD.replace(b"66", b"9" * 400), "age: "),
+    "lacking": (b'{"case_id": "1"}', "diagnoses: "),
+    "a day as number": (GOOD[:-1] + b', "discharge_date": 0}', "discharge_date: "),
     "not UTF-8": (b'{"case_id": "\xbc\xb1"}', "not utf-8 at byte 13"),
-    "deep": (b"[" * 100_000, "Invalid JSON"),
-    "a day as number": (GOOD[:-1] + b', "discharge_date": 0}', "discharge_date"),
-    "codes without end": (
-        json.dumps({**CASE, "diagnoses": ["I21.001"] * (MOST_CODES + 1)}).encode(),
-        "diagnoses",
-    ),
-    "too long": (b'{"case_id": "' + b"x" * MOST_LINE + b'"}', "longer than 1,048,576 bytes"),
-    "blanks without end, then more": (b" " * (2 * MOST_LINE) + b"x", "longer than"),
+    "blanks without end, then more": (b" " * (2 * MOST_BYTES) + b"x", "more than"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_line_is_a_row_and_the_next_is_answered(name: str) -> None:
     line, message = BAD[name]
-    bad, good = answered(b"\n  \r\n" + line + b"\r\n" + GOOD)
-    assert bad["error"]["line"] == 3
-    assert message in bad["error"]["message"]
+    bad, good = told(b"", b"  \r", line + b"\r", GOOD)
+    assert bad["message"].startswith("line 3: ")
+    assert message in bad["message"]
     assert (bad["status"], bad["reason"], bad["group"]) == ("rejected", "input_unreadable", None)
-    assert bad["scheme"] == "chs-drg-1.1"
-    assert good["status"] == "grouped"
-    assert "error" not in good
+    assert good["group"] == "FM19"
 
 
-def test_a_refused_case_keeps_its_id_and_no_content() -> None:
-    secret = {**CASE, "case_id": "C7", "age": "sixty-six"}
-    (row,) = answered(json.dumps(secret).encode())
-    assert row["case_id"] == "C7"
-    assert "sixty" not in json.dumps(row)
+def test_a_line_of_blanks_is_blank_at_any_length() -> None:
+    assert told(b"", b" \r", b"\t", b" " * (2 * MOST_BYTES), "\ufeff".encode()) == []
 
 
-def test_blank_lines_are_no_lines() -> None:
-    assert answered(b"") == []
-    assert answered(b"\n \r\n\t\n" + b" " * (MOST_LINE + 9)) == []
-    assert len(answered(b"\xef\xbb\xbf\n\xef\xbb\xbf" + GOOD)) == 1
-    assert "error" not in answered(b"\xef\xbb\xbf" + GOOD)[0]
-    assert len(answered(GOOD + b"\n" + GOOD)) == 2
+def test_clinical_codes_are_mapped() -> None:
+    cases = draw_cases(grouper.load_drg(SCHEME), 9, 100)
+    clinical = told(*map(line, cases), codes="clinical")
+    wanted = [grouper.group(c, SCHEME, codes="clinical").to_arrow().to_pylist()[0] for c in cases]
+    assert clinical == json.loads(json.dumps(wanted, default=str))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
-def test_both_encodings(encoding: str) -> None:
-    """Two and four bytes of GB18030."""
-    case = {**CASE, "case_id": "住院𠮷䶮1", "department": "内科"}
-    text = json.dumps(case, ensure_ascii=False)
-    (row,) = answered(("\ufeff" + text).encode(encoding), encoding=encoding)
-    assert row["case_id"] == "住院𠮷䶮1"
-    assert row["group_name"]
-    (bad,) = answered(b'{"case_id": "\xff"}', encoding=encoding)
-    assert f"not {encoding}" in bad["error"]["message"]
+def test_bytes_of_another_encoding_are_told_not_replaced(encoding: str) -> None:
+    (row,) = told(b'{"case_id": "\xff"}', encoding=encoding)
+    assert f"not {encoding} at byte 13" in row["message"]
 
 
-def test_editions_choose_by_the_day() -> None:
-    """A case of no day, or of a day before all, is rejected as `group` does it."""
-    first, second = (grouper.load_scheme(s) for s in ("chs-drg-1.1", "chs-drg-1.1-qy"))
-    change = date(2026, 1, 1)
-    held = Editions(
-        "p",
-        "discharge",
-        (
-            Edition(first, date(2024, 1, 1), change - timedelta(1)),
-            Edition(second, change, None),
-        ),
+def test_gb18030_comes_and_goes() -> None:
+    case = {**EXAMPLE, "case_id": "例𠮷1", "department": "心内科"}
+    (row,) = told(line(case, "gb18030"), encoding="gb18030")
+    assert row["case_id"] == "例𠮷1"
+    assert row["group_name"] == grouper.explain(EXAMPLE, SCHEME).group_name
+
+
+def test_a_policy_adds_the_price() -> None:
+    case = {**EXAMPLE, "hospital_level": "三级", "insurance": "310", "discharge_date": "2024-05-01"}
+    policy = grouper.load_policy("example-rate")
+    first, second = told(line(case), line(EXAMPLE), policy=policy)
+    price = price_of(
+        policy, {**case, "discharge_date": date(2024, 5, 1)}, "grouped", first["group"]
     )
-    rng, cases = random.Random(1), draw_cases(grouper.load_drg("chs-drg-1.1"), 3, 60)
-    days = [None, date(2023, 1, 1), date(2025, 1, 1), change, date(2026, 6, 1)]
-    dated = [{**c, "discharge_date": rng.choice(days)} for c in cases]
-    sent = [
-        {**c, "discharge_date": c["discharge_date"] and str(c["discharge_date"])} for c in dated
-    ]
-    found = answered(lines_of(sent), scheme=held)
-    assert found == [plain(grouper.group(c, held).to_arrow().to_pylist()[0]) for c in dated]
-    assert {"no_edition"} < {row["reason"] for row in found}
-    assert {row["scheme"] for row in found} == {first.id, second.id, None}
-    assert "error" in answered(b"x", scheme=held)[0]
+    assert first["price"]["standard"] == price.standard != ""
+    assert second["price"] is None
+    assert "name a day" in second["message"]
 
 
-# ------------------------------------------------------------------------------------- as a process
+# ---------------------------------------------------------------------------------- as it is run
 
 
-def started(*args: str, **env: str) -> subprocess.Popen[bytes]:
-    given = {**os.environ, **env}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*COMMAND, *args], stdin=pipe, stdout=pipe, stderr=pipe, env=given, bufsize=0
+@pytest.fixture
+def piped() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "pipe", "--scheme", SCHEME],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"},
     )
+    yield process
+    process.kill()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        assert stream is not None
+        with suppress(BrokenPipeError):
+            stream.close()
+    process.wait(20)
 
 
-@pytest.mark.promise("A pipe answers every line, in order, as `group` does")
-def test_each_answer_comes_before_the_next_question() -> None:
-    """Under a locale that is not UTF-8; at the end of stdin it ends with 0 and says nothing else."""
-    told = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    with started("--scheme", "chs-drg-1.1", **told) as p:
-        assert p.stdin
-        assert p.stdout
-        for k in range(3):
-            case = {**CASE, "case_id": f"住院{k}"}
-            p.stdin.write(json.dumps(case, ensure_ascii=False).encode() + b"\n")
-            row = json.loads(p.stdout.readline())
-            assert row["case_id"] == f"住院{k}"
-            assert not row["group_name"].isascii()
-        rest, said = p.communicate()
-    assert (rest, said, p.returncode) == (b"", b"", 0)
+def test_an_answer_comes_before_the_next_line(piped: subprocess.Popen[bytes]) -> None:
+    assert piped.stdin is not None
+    assert piped.stdout is not None
+    for k in range(20):
+        piped.stdin.write(line({**EXAMPLE, "case_id": f"例{k}"}) + b"\n")
+        piped.stdin.flush()
+        row = json.loads(piped.stdout.readline())
+        assert (row["case_id"], row["group"]) == (f"例{k}", "FM19")
+    piped.stdin.close()
+    assert piped.wait(20) == 0
+    assert piped.stdout.read() == b""
 
 
-def test_a_reader_that_leaves_is_no_fault() -> None:
-    with started("--scheme", "chs-drg-1.1") as p:
-        assert p.stdin
-        assert p.stdout
-        assert p.stderr
-        p.stdin.write(GOOD + b"\n")
-        assert p.stdout.readline()
-        p.stdout.close()
-        p.stdin.write(GOOD + b"\n")
-        p.wait(60)
-        assert (p.returncode, p.stderr.read()) == (0, b"")
-
-
-def test_an_unknown_scheme_is_refused_before_any_line() -> None:
-    with started("--scheme", "chs-drg-9") as p:
-        out, said = p.communicate(GOOD)
-    assert (out, p.returncode) == (b"", 2)
-    assert b"chs-drg-9" in said
+def test_who_reads_no_more_ends_it_quietly(piped: subprocess.Popen[bytes]) -> None:
+    assert piped.stdin is not None
+    assert piped.stdout is not None
+    assert piped.stderr is not None
+    piped.stdin.write(line(EXAMPLE) + b"\n")
+    piped.stdin.flush()
+    piped.stdout.readline()
+    piped.stdout.close()
+    try:
+        for _ in range(1000):
+            piped.stdin.write(line(EXAMPLE) + b"\n")
+            piped.stdin.flush()
+            if piped.poll() is not None:
+                break
+            time.sleep(0.001)
+    except BrokenPipeError:
+        pass
+    assert piped.wait(20) == 0
+    assert piped.stderr.read() == b""

@@ -1,4 +1,4 @@
-"""grouper warm: afterwards nothing compiles; a cache that cannot be kept is told, with the cure."""
+"""Warm: afterwards no run compiles anything; a cache that cannot be kept is told, with the cure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numba
 import pytest
+from serving import MAIN
 
 import grouper
 from grouper import _warm
@@ -17,13 +19,15 @@ from grouper.errors import CacheError
 from grouper.kernels import _jit
 from grouper.testing import make_region
 
-COMMAND = [sys.executable, "-m", "grouper.cli"]
-WITH_JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") != "1"
 
-
-def called(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {**os.environ, **env}
-    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, check=False, env=given)
+def called(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *words],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -31,48 +35,35 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.big
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing compiles without the JIT")
 @pytest.mark.promise("After `grouper warm` nothing compiles")
-def test_after_it_nothing_compiles(tmp_path: Path) -> None:
-    """From empty caches; then every way of grouping, paying, checking and calibrating, in new processes."""
+def test_what_is_warm_compiles_no_more(tmp_path: Path) -> None:
+    """From empty caches; then grouping, paying, checking, calibrating, each a process of its own."""
     places = {"NUMBA_CACHE_DIR": tmp_path / "kernels", "GROUPER_CACHE_DIR": tmp_path / "tables"}
+    for place in places.values():
+        place.mkdir(mode=0o700)
     env = {name: str(place) for name, place in places.items()}
-    done = called("warm", "--json", **env)
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
-    assert facts["compiled"] == facts["kernels"] == len(_warm.kernels()) > 15
-    assert facts["schemes"] == len(grouper.scheme_ids())
+
+    def run(*words: str) -> str:
+        done = called(*words, **env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = json.loads(run("warm", "--json"))
+    assert said["missing"] == []
+    assert said["kernels"] > 15
+    assert said["places"][-1] == str(places["GROUPER_CACHE_DIR"])
     before = [kept(place) for place in places.values()]
     assert all(before)
-    region = make_region(200, seed=3)
-    grouper.write_table(region.cases, tmp_path / "cases.parquet")
-    grouper.write_table(region.cases, tmp_path / "cases.csv")
-    for name in ("cases.parquet", "cases.csv"):
-        cases = str(tmp_path / name)
-        for args in (
-            ("group", cases, "--scheme", "chs-drg-1.1", "--codes", "clinical"),
-            ("group", cases, "--scheme", "dip-demo"),
-            *(
-                ("run", cases, "--scheme", "chs-drg-1.1", "--policy", p, "-o", f"{cases}-{p}")
-                for p in ("example-point", "example-rate")
-            ),
-            ("check", cases, "--scheme", "chs-drg-1.1"),
-            ("calibrate", cases, "--method", "dip", "--base", "dip-demo", "-o", f"{cases}-scored"),
-        ):
-            done = called(*args, **env)
-            assert done.returncode == 0, done.stderr
+    grouper.write_table(make_region(200, seed=3).cases, tmp_path / "cases.csv")
+    cases = str(tmp_path / "cases.csv")
+    run("demo", "--cases", "500", "-o", str(tmp_path / "a"))
+    run("demo", "--method", "dip", "--cases", "500", "-o", str(tmp_path / "b"))
+    run("group", cases, "--scheme", "chs-drg-1.1", "--codes", "clinical")
+    run("check", cases, "--scheme", "chs-drg-1.1", "--json")
+    run("calibrate", cases, "--method", "dip", "--base", "dip-demo", "-o", str(tmp_path / "c"))
     assert [kept(place) for place in places.values()] == before
-    again = json.loads(called("warm", "--json", **env).stdout)
-    assert again["compiled"] == 0
-
-
-@pytest.mark.skipif(not WITH_JIT, reason="the JIT is off: nothing is compiled")
-def test_every_kernel_is_known_and_none_is_a_helper() -> None:
-    from grouper.kernels import calibrate, codes, dip, drg, payment, quality
-
-    found = _warm.kernels()
-    for module in (calibrate, codes, dip, drg, payment, quality):
-        assert any(vars(module).get(name) is kernel for name, kernel in found.items())
-    assert {"group_drg", "group_dip", "price", "first_in_case", "encode_strings"} <= found.keys()
+    assert json.loads(run("warm", "--json"))["seconds"] < said["seconds"]
 
 
 def test_a_place_that_cannot_be_written_is_told_with_the_cure(tmp_path: Path) -> None:

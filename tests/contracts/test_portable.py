@@ -79,9 +79,14 @@ def faults_of_call(node: ast.Call) -> Iterator[str]:
         if name in ("read_text", "write_text"):
             if "encoding" not in named and "utf-8" not in values and "utf-8-sig" not in values:
                 yield f".{name}() without an encoding"
-        elif name in ("open", "fdopen", "NamedTemporaryFile"):
-            modes = [v for v in values if v in TEXT_MODE]
-            if modes and "encoding" not in named:
+        elif name in (
+            "open",
+            "fdopen",
+        ):  # the mode of a path is first; a zip's is second, and binary
+            at = 0 if name == "open" else 1
+            mode = node.args[at] if len(node.args) > at else None
+            is_text = isinstance(mode, ast.Constant) and mode.value in TEXT_MODE
+            if is_text and "encoding" not in named:
                 yield f".{name}() without an encoding"
     elif isinstance(node.func, ast.Name) and node.func.id == "open":
         binary = any(isinstance(v, str) and "b" in v for v in values[:1])

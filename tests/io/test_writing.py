@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grouper import _platform, _writing
+from grouper import _excel, _platform, _writing
 from grouper._csv_texts import marked_text
 from grouper.errors import CaseFileError, CaseSchemaError
 from grouper.io import content_hash, read_cases, read_run, write_run, write_table
@@ -124,7 +124,7 @@ def test_excel_refuses_what_it_cannot_hold(tmp_path: Path, monkeypatch: pytest.M
     pytest.importorskip("xlsxwriter")
     with pytest.raises(CaseFileError, match=r"row 2, x: too long for Excel"):
         write_table(pa.table({"x": ["a" * 40_000]}), tmp_path / "t.xlsx")
-    monkeypatch.setattr(_writing, "EXCEL_ROWS", 2)
+    monkeypatch.setattr(_excel, "ROWS", 2)
     with pytest.raises(CaseFileError, match=r"3 rows; Excel holds 2: write \.parquet or \.csv"):
         write_table(CASES, tmp_path / "t.xlsx")
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
@@ -239,7 +239,7 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("Outputs are whole or not at all")
-@pytest.mark.parametrize("broken_call", ["_write_parquet", "_replacing", "_put_in_place"])
+@pytest.mark.parametrize("broken_call", ["_write_parquet", "replacing", "_put_in_place"])
 def test_nothing_half_written_remains(
     broken_call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

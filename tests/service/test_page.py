@@ -17,9 +17,9 @@ httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
 from grouper import _page  # noqa: E402
+from grouper._case_model import EXAMPLE  # noqa: E402
 from grouper._page_words import _WORDS, IN_SCRIPT, words  # noqa: E402
 from grouper._service import ServiceSettings, create_app  # noqa: E402
-from grouper._service_models import EXAMPLE  # noqa: E402
 
 SCHEME = "chs-drg-1.1"
 SHELLS = ("/", "/worklist", "/scheme")

@@ -26,7 +26,7 @@ from grouper._result_rows import result_rows
 
 pytest.importorskip("fastapi")
 
-from grouper._service_models import EXAMPLE
+from grouper._case_model import EXAMPLE
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from grouper.errors import CaseFileError
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
+from grouper._case_model import EXAMPLE  # noqa: E402
 from grouper._code_search import CodeSearch, initials  # noqa: E402
 from grouper._service import ARROW, ServiceSettings, create_app, openapi  # noqa: E402
 from grouper._service_guard import Guard, Limits, read_keys  # noqa: E402
-from grouper._service_models import EXAMPLE  # noqa: E402
 
 SCHEME = "chs-drg-1.1"
 KEY = "a key of more than sixteen"
