@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "CacheError": "errors",
     "Calibration": "_calibration_files",
     "CaseBatch": "_cases",
     "CaseFileError": "errors",
@@ -89,6 +90,7 @@ _HOME = {
 }
 
 __all__ = [
+    "CacheError",
     "Calibration",
     "CaseBatch",
     "CaseFileError",
@@ -210,6 +212,7 @@ if TYPE_CHECKING:
     from grouper._verify import Verification, verify_run
     from grouper._what_if import WhatIf, what_if
     from grouper.errors import (
+        CacheError,
         CaseFileError,
         CaseSchemaError,
         ConservationError,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from grouper import _platform
 from grouper._scheme_files import csv_of, report_of, toml_of
 from grouper._statistics import text_of
 from grouper.errors import CaseFileError
@@ -203,7 +204,7 @@ class Calibration:
             (work / "report.json").write_text(report + "\n", "utf-8")
             (work / "changes.csv").write_text(report_of(self.changes, CHANGE), "utf-8")
             (work / "SOURCES.md").write_text(f"# {name}\n\n{source}\n", "utf-8")
-            work.chmod(0o755)
+            _platform.show_folder(work)
             if target.exists():
                 shutil.rmtree(target)
             work.rename(target)

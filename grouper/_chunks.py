@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from grouper import _platform
 
 T = TypeVar("T")
 
@@ -14,8 +15,7 @@ STEP = 1 << 16
 
 def cores() -> int:
     """Return how many threads to use when nobody says: the cores this process may run on."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    return _platform.cores()
 
 
 def run(

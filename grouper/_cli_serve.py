@@ -11,6 +11,7 @@ from fractions import Fraction
 import click
 
 import grouper
+from grouper import _platform
 from grouper._cli_parts import CODES, JSON, POINT_VALUE, SCHEME, print_facts, refuse_missing, step
 
 
@@ -100,6 +101,8 @@ def pipe(
 ) -> int:
     r"""Group JSON lines: a case in on stdin, its result out on stdout, one for one.
 
+    A line that is no case is answered too: rejected, with a message. docs/embedding.md.
+
     \b
     grouper pipe --scheme chs-drg-1.1 < cases.jsonl > groups.jsonl
     """
@@ -118,15 +121,19 @@ def pipe(
         for line in found:
             out.write(line)
             out.flush()
-    except BrokenPipeError:  # who asked has gone; what Python would still write goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        if not _platform.is_reader_gone(e):
+            raise
+        _platform.drop_output()
     return 0
 
 
 @click.command()
 @JSON
 def warm(as_json: bool) -> int:
-    r"""Compile the kernels now, so that no later run has to; once after installing.
+    r"""Compile kernels and schemes now, so that no later run has to; once after installing.
+
+    Run it as the user who will run grouper: the caches are that user's.
 
     \b
     grouper warm
@@ -134,11 +141,7 @@ def warm(as_json: bool) -> int:
     from grouper._warm import warm as compile_all
 
     found = step("compiling", compile_all)
-    facts = found._asdict() | {"kept": bool(found.places)}
-    print_facts(facts, as_json)
-    if not found.places:
-        message = "nothing is kept: no folder of this user to write to; name one in NUMBA_CACHE_DIR"
-        raise click.ClickException(message)
+    print_facts(found._asdict(), as_json)
     return 0
 
 

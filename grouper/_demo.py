@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _runs
+from grouper import _platform, _runs
 from grouper._arrow import decimals
 from grouper.errors import CaseFileError, TableError
 from grouper.io import read_run, write_table
@@ -274,7 +274,7 @@ def make(
         (work / "report.md").write_text(report, "utf-8")
         if output.exists():
             shutil.rmtree(output)
-        work.chmod(0o755)
+        _platform.show_folder(work)
         work.rename(output)
     finally:
         shutil.rmtree(work, ignore_errors=True)

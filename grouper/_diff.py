@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from grouper import _diff_drg
+from grouper import _diff_drg, _platform
 from grouper._diff_drg import Change, change_of
 from grouper._grouping import group
 from grouper._scheme_files import report_of
@@ -430,7 +430,7 @@ def _write(folder: Path, files: Mapping[str, str], overwrite: bool) -> None:
     try:
         for name, text in files.items():
             (work / name).write_text(text, "utf-8")
-        work.chmod(0o755)
+        _platform.show_folder(work)
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)

@@ -40,6 +40,8 @@ def explain(
 ) -> Trace:
     """Trace the grouping of one case (分组解释).
 
+    Re-entrant: many threads may call it at once.
+
     Parameters
     ----------
     case : one case as a dict in the schema of `read_cases`; lists of codes, principal first.

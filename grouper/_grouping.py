@@ -52,6 +52,8 @@ def group(
 ) -> GroupedBatch:
     """Group cases by a DRG scheme or a DIP catalogue (分组).
 
+    Re-entrant: many threads may call it at once, with the same scheme or others.
+
     Parameters
     ----------
     cases : a `pa.Table`, RecordBatch, RecordBatchReader or dataset in the schema of `read_cases`, a

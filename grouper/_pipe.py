@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from grouper._case_model import Case, case_of
+from grouper._case_model import EXAMPLE, Case, case_of
 from grouper._grouped import RESULT
 from grouper._grouping import group
 from grouper._result_rows import result_rows
@@ -50,25 +50,33 @@ def answers(
     ------
     A result row as a JSON line; `message` says what is wrong with a line that is no case.
     """
+    group(EXAMPLE, scheme, codes=codes, threads=1)  # the first line does not wait for kernels
     for n, line in enumerate(_lines(lines), 1):
-        text = line.decode(encoding, "replace").lstrip("\ufeff")
-        if not text.strip():
-            continue
-        if len(line) > MOST_BYTES:
+        if line is None:
             row = _rejected(n, f"a line of more than {MOST_BYTES:,} bytes")
         else:
-            row = _answer(n, text, scheme, codes, policy, point_value)
+            try:
+                text = line.decode(encoding).lstrip("\ufeff")
+            except UnicodeDecodeError as e:
+                row = _rejected(n, f"not {encoding} at byte {e.start}")
+            else:
+                if not text.strip():
+                    continue
+                row = _answer(n, text, scheme, codes, policy, point_value)
         yield f"{json.dumps(row, ensure_ascii=False, default=str)}\n".encode(encoding)
 
 
-def _lines(lines: BinaryIO) -> Iterator[bytes]:
-    """Yield lines of at most one byte more than is allowed; the rest of a longer one is dropped."""
+def _lines(lines: BinaryIO) -> Iterator[bytes | None]:
+    """Yield lines, None for one that is longer than is allowed; one of blanks is blank at any length."""
     while line := lines.readline(MOST_BYTES + 1):
-        whole = line
-        while len(whole) > MOST_BYTES and not whole.endswith(b"\n"):
-            if not (whole := lines.readline(MOST_BYTES + 1)):
-                break
-        yield line
+        if len(line) <= MOST_BYTES or line.endswith(b"\n"):
+            yield line
+            continue
+        is_blank = True
+        while line:
+            is_blank = is_blank and not line.strip()
+            line = b"" if line.endswith(b"\n") else lines.readline(MOST_BYTES)
+        yield b"" if is_blank else None
 
 
 def _answer(
@@ -81,10 +89,12 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         case = case_of(_CASE.validate_json(text))
+        row = result_rows(group(case, scheme, codes=codes, threads=1))[0]
     except ValidationError as e:
         first = e.errors(include_input=False, include_url=False)[0]
         return _rejected(n, ": ".join([*map(str, first["loc"]), first["msg"]]), _id(text))
-    row = result_rows(group(case, scheme, codes=codes, threads=1))[0]
+    except GrouperError as e:
+        return _rejected(n, str(e), _id(text))
     if policy is None:
         return row
     try:

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from grouper import _platform
 from grouper._csv_texts import marked_text
 from grouper.errors import CaseFileError
 
@@ -116,7 +117,7 @@ def write_files(
             (work / name).write_text(text, "utf-8")
         if load is not None:
             load(work)
-        work.chmod(0o755)
+        _platform.show_folder(work)
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)

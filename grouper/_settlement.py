@@ -51,6 +51,8 @@ def settle(
 ) -> Settlement:
     """Pay grouped cases under a policy (结算).
 
+    Re-entrant: many threads may call it at once, with the same policy or others.
+
     Parameters
     ----------
     grouped : a `GroupedBatch`, or its table with the carried case columns.

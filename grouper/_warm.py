@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,9 @@ import pyarrow as pa
 from grouper import _demo
 from grouper._calibration import calibrate
 from grouper._quality import check_quality
-from grouper.kernels import _money, codes
+from grouper.errors import CacheError
+from grouper.kernels import _jit, _money, codes
+from grouper.tables import _cache, load_scheme, scheme_ids
 from grouper.testing import make_region
 
 MODULES = ("_money", "calibrate", "codes", "dip", "drg", "payment", "quality")
@@ -31,8 +34,17 @@ class Warmed(NamedTuple):
 
 
 def warm() -> Warmed:
-    """Run every way through the package on a small synthetic region, in a folder that goes again."""
+    """Run every way through the package on a small synthetic region, in a folder that goes again.
+
+    Raises
+    ------
+    CacheError : a folder of the caches cannot be written; nothing is compiled then.
+    """
+    held = compiled()
+    places = _places(held.values())
     start = time.monotonic()
+    for name in scheme_ids():
+        load_scheme(name)
     with tempfile.TemporaryDirectory() as folder:
         for method in _demo.METHODS:
             _demo.make(Path(folder) / method, CASES, None, 1, method, 1, "en")
@@ -44,11 +56,42 @@ def warm() -> Warmed:
     for base in (None, _demo.SCHEMES["dip"]):
         calibrate(cases, "dip", base=base, threads=1)
     _by_hand()
-    found = compiled()
-    missing = tuple(sorted(k for k, d in found.items() if not d.signatures))
-    places = {p for d in found.values() if (p := getattr(d._cache, "cache_path", None))}
+    missing = tuple(sorted(k for k, d in held.items() if not d.signatures))
     seconds = round(time.monotonic() - start, 1)
-    return Warmed(len(found) - len(missing), missing, seconds, tuple(sorted(places)))
+    return Warmed(len(held) - len(missing), missing, seconds, places)
+
+
+def _places(held: Iterable[Any]) -> tuple[str, ...]:
+    """Return the folders of both caches, of kernels and of schemes.
+
+    Raises
+    ------
+    CacheError : one is turned off, not there, or cannot be written.
+    """
+    if not _jit.CACHE:
+        raise CacheError("GROUPER_NUMBA_CACHE=0 turns the cache of kernels off; unset it")
+    found = {getattr(kernel._cache, "cache_path", None) for kernel in held}
+    if None in found:
+        cure = "name one in NUMBA_CACHE_DIR that this user may write, and nobody else"
+        raise CacheError(f"compiled kernels cannot be kept: there is no folder to write to; {cure}")
+    tables = _cache.folder()
+    if tables is None:
+        cure = "unset GROUPER_CACHE=0, or name one in GROUPER_CACHE_DIR"
+        raise CacheError(f"compiled schemes cannot be kept: there is no folder for them; {cure}")
+    places = (*sorted(p for p in found if p), str(tables))
+    for place in places:
+        _try(place)
+    return places
+
+
+def _try(place: str) -> None:
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as e:
+        cure = "let this user write there, or name others in NUMBA_CACHE_DIR and GROUPER_CACHE_DIR"
+        raise CacheError(f"{place} cannot be written ({e.strerror or e}); {cure}") from None
 
 
 def _by_hand() -> None:

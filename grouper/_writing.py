@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _atomic, _excel
+from grouper import _atomic, _excel, _platform
 from grouper._csv_texts import marked, marked_text
 from grouper._hashing import content_hash
 from grouper.errors import CaseFileError
@@ -93,8 +93,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             break
-        os.replace(hidden, path)
-        _atomic.sync_folder(path.parent)
+        _platform.replace(hidden, path)
+        _platform.sync_folder(path.parent)
     except CaseFileError:
         raise
     except OSError as e:
@@ -270,8 +270,8 @@ def _put_in_place(hidden: Path, target: Path, *, replace: bool = True) -> None:
         return
     if target.exists():
         target.rmdir()
-    os.rename(hidden, target)
-    _atomic.sync_folder(target.parent)
+    _platform.replace(hidden, target)
+    _platform.sync_folder(target.parent)
 
 
 def read_run(folder: Path | str) -> RunFolder:

@@ -8,7 +8,6 @@ policies in `_cli_tables`, quality control in `_cli_trust`, what they share in `
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -16,7 +15,15 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _cli_report, _cli_serve, _cli_tables, _cli_trust, _runs
+from grouper import (
+    _cli_money,
+    _cli_report,
+    _cli_serve,
+    _cli_tables,
+    _cli_trust,
+    _platform,
+    _runs,
+)
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -53,12 +60,13 @@ def main() -> NoReturn:
     except click.ClickException as e:
         e.show()
         code = 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as e:
-        click.echo(f"grouper: {e}", err=True)
-        code = 2
+        if _platform.is_reader_gone(e):
+            _platform.drop_output()
+            code = 0
+        else:
+            click.echo(f"grouper: {e}", err=True)
+            code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 

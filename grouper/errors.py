@@ -9,6 +9,7 @@ field and cure for a person. A bad *case* is never an exception: it is a row wit
     ├── SchemeNotFound      E200  no scheme of that name                  (known ids)
     ├── CaseSchemaError     E300  the case table lacks or mistypes columns (all faults at once)
     ├── CaseFileError       E310  a file of cases cannot be read          (file)
+    ├── CacheError          E320  what is compiled cannot be kept (folder)
     ├── PolicyError         E400  a parameter is missing, wrong or not yet in force
     ├── SettlementError     E500  the cases cannot be paid by this policy
     └── ConservationError   E900  money does not add up: a defect of this program, never shipped on
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "CacheError",
     "CaseFileError",
     "CaseSchemaError",
     "ConservationError",
@@ -96,6 +98,12 @@ class CaseFileError(GrouperError, OSError):
     def __init__(self, message: str, *, file: str) -> None:
         self.file = file
         super().__init__(f"{file}: {message}")
+
+
+class CacheError(GrouperError, OSError):
+    """A cache of compiled kernels or schemes cannot be written; only `grouper warm` minds."""
+
+    code = "E320"
 
 
 class PolicyError(GrouperError, ValueError):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+
+from grouper import _platform
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,16 +37,6 @@ def _stamp() -> bytes:
 
 
 STAMP = _stamp()
-
-
-def is_safe(place: str) -> bool:
-    """Tell if a cache is only of this user, the administrator, or whoever installed the package."""
-    if not hasattr(os, "geteuid"):
-        return True
-    owners = {0, os.geteuid(), os.stat(__file__).st_uid}
-    found, above = os.stat(place), os.stat(os.path.dirname(place))
-    is_open = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
-    return found.st_uid in owners and not found.st_mode & stat.S_IWOTH and not is_open
 
 
 def kernel(
@@ -73,7 +64,7 @@ def kernel(
                 if not hasattr(index, "_source_stamp"):
                     raise AttributeError("this Numba keeps the stamp elsewhere")
                 index._source_stamp = STAMP
-                if not is_safe(compiled._cache.cache_path):
+                if not _platform.is_safe(compiled._cache.cache_path, __file__):
                     raise RuntimeError("others may write there, and Numba runs what it finds")
             except (RuntimeError, AttributeError, OSError):  # no safe place, or another Numba
                 compiled = compile_(f)

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grouper import _platform
+
 MAGIC = b"grouper arrays 1"
 ENDING = ".arrays"
 ALIGN = 64
@@ -44,16 +46,8 @@ def folder() -> Path | None:
         return None
     if given := os.environ.get("GROUPER_CACHE_DIR"):
         return Path(given)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "") or os.path.expanduser("~/.cache")
-    return Path(base) / "grouper" if os.path.isabs(base) else None
-
-
-def is_ours(found: os.stat_result) -> bool:
-    """Tell if a file or folder is this user's own, or the administrator's; else another may have bent it."""
-    return not hasattr(os, "geteuid") or found.st_uid in (os.geteuid(), 0)
+    base = _platform.user_cache()
+    return base / "grouper" if base else None
 
 
 @cache
@@ -86,11 +80,9 @@ def read(key: str) -> dict[str, NDArray[Any]] | None:
     try:
         path = place / f"{key}{ENDING}"
         with path.open("rb") as f:
-            if not is_ours(os.fstat(f.fileno())):
+            if not _platform.is_ours(os.fstat(f.fileno())):
                 return None
-            data = bytearray(os.fstat(f.fileno()).st_size)  # arrays that kernels take as their own
-            if f.readinto(data) != len(data):
-                return None
+            data = f.read()  # bytes: what is viewed in them cannot be written
         with contextlib.suppress(OSError):
             os.utime(path)
         return _unpack(data)
@@ -98,7 +90,7 @@ def read(key: str) -> dict[str, NDArray[Any]] | None:
         return None
 
 
-def _unpack(data: bytearray) -> dict[str, NDArray[Any]] | None:
+def _unpack(data: bytes) -> dict[str, NDArray[Any]] | None:
     head = len(MAGIC) + 16
     if len(data) < head or data[: len(MAGIC)] != MAGIC:
         return None
@@ -124,7 +116,7 @@ def write(key: str, arrays: Arrays) -> None:
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(_pack(arrays))
-            os.replace(name, place / f"{key}{ENDING}")
+            _platform.replace(Path(name), place / f"{key}{ENDING}")
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)

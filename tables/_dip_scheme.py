@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from grouper.tables._codes import CodeList
 from grouper.tables._dip import FILE, DipGroup, DipSettings, DipTables, Profile, read_dip
 from grouper.tables._dip_lower import Lowered, lower_dip
 from grouper.tables._keys import normal, spelled
-from grouper.tables._types import DIAGNOSES, I32, UNKNOWN_CODE, DipArrays, Side
+from grouper.tables._types import DIAGNOSES, I32, UNKNOWN_CODE, DipArrays, Side, lock
 from grouper.tables._vocabulary import Vocabulary
 
 
@@ -35,6 +36,11 @@ class DipScheme:
     dx_class: I32 = field(repr=False)  # [ids + 1] class of id + 1, entry 0 = unknown
     px_class: I32 = field(repr=False)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lock([self.dx_class, self.px_class, *self.lowered.arrays])
+        for name in ("dx_ids", "px_ids"):
+            object.__setattr__(self, name, MappingProxyType(getattr(self, name)))
 
     @property
     def settings(self) -> DipSettings:

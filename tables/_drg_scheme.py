@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from grouper.errors import TableError
 from grouper.tables._codes import CodeList
 from grouper.tables._files import Settings
 from grouper.tables._rules import Rule, parse
-from grouper.tables._types import DIAGNOSES, PROCEDURES, DrgArrays, Side, Status
+from grouper.tables._types import DIAGNOSES, PROCEDURES, DrgArrays, Side, Status, lock
 from grouper.tables._vocabulary import Vocabulary
 
 FILE = "scheme.toml"
@@ -99,6 +100,13 @@ class DrgScheme:
     fingerprint: str
     arrays: DrgArrays = field(repr=False)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lock([self.sides, *self.arrays])
+        if isinstance(self.sets, dict):
+            lock(self.sets.values())
+        for name in ("sets", "mcc", "cc", "exclusions", "literals"):
+            object.__setattr__(self, name, MappingProxyType(getattr(self, name)))
 
     @property
     def id(self) -> str:

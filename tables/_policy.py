@@ -15,6 +15,7 @@ from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from grouper.errors import PolicyError, SchemeNotFound
@@ -75,7 +76,7 @@ NOTES = "pay_as.csv"
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A payment policy (支付政策): immutable; `at` reads its dated parameters."""
+    """A payment policy (支付政策): immutable, shared by threads; `at` reads its dated parameters."""
 
     settings: PolicySettings
     folder: Path
@@ -92,6 +93,10 @@ class Policy:
     _known: dict[Any, tuple[Parameter, Value, Fraction] | None] = field(
         init=False, repr=False, default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        for name in ("tables", "pay_as", "benchmarks", "coefficient_table", "places"):
+            object.__setattr__(self, name, MappingProxyType(getattr(self, name)))
 
     @property
     def id(self) -> str:

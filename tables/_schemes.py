@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import TypeAlias
 
 from grouper.errors import SchemeNotFound, TableError
@@ -17,6 +18,8 @@ Scheme: TypeAlias = DrgScheme | DipScheme
 """A scheme of either kind; both have id, title, fingerprint, settings and arrays."""
 
 KINDS = ("drg", "dip")
+_LOADING = RLock()
+"""Threads that ask at once for a shipped scheme get one object, loaded once."""
 
 
 def scheme_ids() -> list[str]:
@@ -27,12 +30,15 @@ def scheme_ids() -> list[str]:
 def load_scheme(name: str | Path) -> Scheme:
     """Load a scheme (分组方案): the id of a shipped one, a folder in the same layout, or a .zip of one.
 
+    It is immutable: threads may share it. A shipped one is loaded once.
+
     Raises
     ------
     SchemeNotFound : neither an id nor a folder. TableError : a table is refused; says file and row.
     """
     if str(name) in scheme_ids():
-        return _load_shipped(str(name))
+        with _LOADING:
+            return _load_shipped(str(name))
     return _load(scheme_folder(name))
 
 

@@ -5,6 +5,7 @@ A change here changes every compiled kernel, so this file is part of the kernel 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, TypeAlias
 
@@ -158,6 +159,12 @@ EQ LT LE GT GE: fact `a` against `n`. MEMBER: any code of sides `a` has member b
 SEVERITY: case flags & `b` (1 = MCC, 2 = CC). COUNT: number of distinct codes of sides `a` with
 member bit `b`, compared by `cmp` with `n`. `on_true`, `on_false`: a node, or TRUE, or FALSE.
 """
+
+
+def lock(arrays: Iterable[NDArray[Any]]) -> None:
+    """Make arrays read-only, so that threads may share them."""
+    for a in arrays:
+        a.flags.writeable = False
 
 
 class DrgArrays(NamedTuple):

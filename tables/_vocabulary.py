@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from grouper.tables._types import U64, UNKNOWN_CODE
+from grouper.tables._types import U64, UNKNOWN_CODE, lock
 
 MAX_BYTES = 24
 META = 3
@@ -94,6 +94,7 @@ class Vocabulary:
         table = np.zeros((max([self.mask, *slot[-1:]]) + 2, 4), np.uint64)
         table[slot, :3] = words[order]
         table[slot, META] = meta[order]
+        lock([table])
         return table
 
     def keep(self, table: U64) -> None:

@@ -18,6 +18,7 @@ import zlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from grouper import _platform
 from grouper.errors import TableError
 from grouper.tables import _cache
 from grouper.tables._files import SHIPPED, read_toml
@@ -84,7 +85,7 @@ def _placed(book: zipfile.ZipFile, key: str, name: str) -> Path:
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(book.read(part))
         with contextlib.suppress(OSError):  # another process was first
-            os.rename(work, target)
+            _platform.replace(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -97,7 +98,7 @@ def _place() -> Path:
         with contextlib.suppress(OSError):
             (place / "unzipped").mkdir(parents=True, exist_ok=True)
             writable = os.access(place / "unzipped", os.W_OK)
-            if writable and _cache.is_ours((place / "unzipped").stat()):
+            if writable and _platform.is_ours((place / "unzipped").stat()):
                 return place / "unzipped"
     return _own()
 

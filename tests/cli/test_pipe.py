@@ -90,6 +90,72 @@ def test_a_line_that_is_no_case_says_why_and_shows_nothing_else_of_it() -> None:
     assert "case_id: String should have at most 64" in told(exact)[0]["message"]
 
 
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.promise("Bad input never crashes and never loses a row")
+@given(st.dictionaries(st.sampled_from([*EXAMPLE, "discharge_date", "total_cost_fen"]), ANY))
+def test_a_case_of_any_values_is_that_of_the_library_or_told_why(changed: dict[str, Any]) -> None:
+    (row,) = told(json.dumps({**EXAMPLE, **changed}).encode())
+    if "message" in row:
+        assert (row["status"], row["reason"]) == ("rejected", "input_unreadable")
+        assert row["message"].startswith("line 1: ")
+        return
+    case = {k: v for k, v in {**EXAMPLE, **changed}.items() if v is not None or k in REQUIRED}
+    case.pop("discharge_date", None)  # a text in a dict; alone it decides nothing
+    wanted = grouper.group(case, SCHEME).to_arrow().to_pylist()[0]
+    assert row == json.loads(json.dumps(wanted, default=str))
+
+
+GOOD = json.dumps(EXAMPLE).encode()
+BAD = {
+    "cut off": (GOOD[:-1], "Invalid JSON"),
+    "two on a line": (GOOD + GOOD, "Invalid JSON"),
+    "a list": (b"[1]", "object"),
+    "NaN": (GOOD.replace(b"66", b"NaN"), "age: "),
+    "infinite": (GOOD.replace(b"66", b"-Infinity"), "age: "),
+    "a flag": (GOOD.replace(b"66", b"true"), "age: "),
+    "a number as text": (GOOD.replace(b"66", b'"66"'), "age: "),
+    "a fraction": (GOOD.replace(b"66", b"66.5"), "age: "),
+    "too large": (GOOD.replace(b"66", b"9" * 400), "age: "),
+    "lacking": (b'{"case_id": "1"}', "diagnoses: "),
+    "a day as number": (GOOD[:-1] + b', "discharge_date": 0}', "discharge_date: "),
+    "not UTF-8": (b'{"case_id": "\xbc\xb1"}', "not utf-8 at byte 13"),
+    "blanks without end, then more": (b" " * (2 * MOST_BYTES) + b"x", "more than"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_line_is_a_row_and_the_next_is_answered(name: str) -> None:
+    line, message = BAD[name]
+    bad, good = told(b"", b"  \r", line + b"\r", GOOD)
+    assert bad["message"].startswith("line 3: ")
+    assert message in bad["message"]
+    assert (bad["status"], bad["reason"], bad["group"]) == ("rejected", "input_unreadable", None)
+    assert good["group"] == "FM19"
+
+
+def test_a_line_of_blanks_is_blank_at_any_length() -> None:
+    assert told(b"", b" \r", b"\t", b" " * (2 * MOST_BYTES), "\ufeff".encode()) == []
+
+
+def test_clinical_codes_are_mapped() -> None:
+    cases = draw_cases(grouper.load_drg(SCHEME), 9, 100)
+    clinical = told(*map(line, cases), codes="clinical")
+    wanted = [grouper.group(c, SCHEME, codes="clinical").to_arrow().to_pylist()[0] for c in cases]
+    assert clinical == json.loads(json.dumps(wanted, default=str))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_bytes_of_another_encoding_are_told_not_replaced(encoding: str) -> None:
+    (row,) = told(b'{"case_id": "\xff"}', encoding=encoding)
+    assert f"not {encoding} at byte 13" in row["message"]
+
+
 def test_gb18030_comes_and_goes() -> None:
     case = {**EXAMPLE, "case_id": "例𠮷1", "department": "心内科"}
     (row,) = told(line(case, "gb18030"), encoding="gb18030")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grouper import _atomic, _excel, _writing
+from grouper import _excel, _platform, _writing
 from grouper._csv_texts import marked_text
 from grouper.errors import CaseFileError, CaseSchemaError
 from grouper.io import content_hash, read_cases, read_run, write_run, write_table
@@ -263,8 +263,8 @@ def test_the_earlier_run_comes_back_when_the_last_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = write_run(tmp_path / "run", TABLES, MANIFEST)
-    monkeypatch.setattr(_atomic, "_exchange", lambda a, b: False)  # a system that cannot swap
-    rename, done = os.rename, []
+    monkeypatch.setattr(_platform, "exchange", lambda a, b: False)  # a system that cannot swap
+    rename, done = os.replace, []
 
     def second_fails(a: Path, b: Path) -> None:
         done.append(a)
@@ -272,7 +272,7 @@ def test_the_earlier_run_comes_back_when_the_last_step_fails(
             raise PermissionError(13, "held open")
         rename(a, b)
 
-    monkeypatch.setattr(os, "rename", second_fails)
+    monkeypatch.setattr(os, "replace", second_fails)
     with pytest.raises(CaseFileError, match="held open"):
         write_run(where, TABLES, {}, overwrite=True)
     assert read_run(where).manifest == MANIFEST

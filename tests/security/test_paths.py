@@ -23,6 +23,7 @@ from grouper import (
     PolicyError,
     SchemeNotFound,
     TableError,
+    _platform,
     load_drg,
     load_scheme,
 )
@@ -277,7 +278,7 @@ def test_what_another_user_kept_is_not_read(
     mine = os.stat(tmp_path / "key.arrays").st_uid
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     assert (_cache.read("key") is None) == (mine != 0)
-    monkeypatch.setattr(_cache, "is_ours", lambda found: False)
+    monkeypatch.setattr(_platform, "is_ours", lambda found: False)
     assert _cache.read("key") is None
 
 
@@ -302,17 +303,17 @@ def test_a_cache_of_kernels_that_others_may_write_is_not_used(
     """Numba keeps objects, and loading objects runs what they say."""
     place = tmp_path / "above" / "cache"
     place.mkdir(parents=True)
-    assert _jit.is_safe(str(place))
+    assert _platform.is_safe(str(place), _jit.__file__)
     place.chmod(0o777)
-    assert not _jit.is_safe(str(place))
+    assert not _platform.is_safe(str(place), _jit.__file__)
     place.chmod(0o755)
     place.parent.chmod(0o777)
-    assert not _jit.is_safe(str(place))
+    assert not _platform.is_safe(str(place), _jit.__file__)
     place.parent.chmod(0o1777)
-    assert _jit.is_safe(str(place))
+    assert _platform.is_safe(str(place), _jit.__file__)
     if os.geteuid() == 0:
         os.chown(place, 12345, -1)
-        assert not _jit.is_safe(str(place))
+        assert not _platform.is_safe(str(place), _jit.__file__)
 
 
 def test_shipped_tables_link_nowhere() -> None:

@@ -71,7 +71,7 @@ def named(tree: ast.AST) -> Iterator[str]:
 
 ALLOWED = {
     (
-        "_atomic.py",
+        "_platform.py",
         "ctypes",
     ),  # two names of folders are swapped by a call that Python does not offer
     ("_service_guard.py", "asyncio"),  # limits of time
