@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import grouper
 from grouper import _resume, _runs
 from grouper._cli_parts import (
+    A_POLICY,
     CASES,
     CODES_BY_CASE,
     COLUMNS,
@@ -215,7 +216,10 @@ def statements(
 @FINANCE
 @click.option("--sample", type=click.IntRange(1), default=200, show_default=True)
 @click.option(
-    "--policy", metavar="ID|PATH", help="The run's policy; a shipped one is found by itself."
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="The run's policy; a shipped one is found by itself.",
 )
 @PRIOR
 @JSON

@@ -7,26 +7,45 @@ import locale
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from grouper import _row_proof
 from grouper._database import Address, is_database
 from grouper._reading import find_files
 from grouper.errors import CaseFileError
+from grouper.tables import policy_ids, scheme_ids
 
+
+def _complete(ids: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
+    """Complete the ids that ship, or else the name of a folder."""
+
+    def complete(context: Any, option: Any, begun: str) -> list[CompletionItem]:
+        found = [CompletionItem(i) for i in ids() if i.startswith(begun)]
+        return found or [CompletionItem(begun, type="file")]
+
+    return complete
+
+
+A_SCHEME, A_POLICY = _complete(scheme_ids), _complete(policy_ids)
 CASES = click.argument("cases", metavar="CASES")
 SCHEME = click.option(
-    "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
+    "--scheme",
+    required=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="A shipped scheme or a folder of tables.",
 )
 SCHEMES = click.option(
     "--scheme",
     "schemes",
     multiple=True,
     metavar="ID|PATH",
+    shell_complete=A_SCHEME,
     help="Default: the editions that the policy adopts, each case by its own day.",
 )
 COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
@@ -48,7 +67,13 @@ CODES_BY_CASE = click.option(
 THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
 STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
+POLICY = click.option(
+    "--policy",
+    required=True,
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="A payment policy.",
+)
 HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an earlier result there.")
 LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")

@@ -30,7 +30,7 @@ def register(cli: click.Group) -> None:
 @LANG
 @JSON
 def report(run: str, output: str, least: int, lang: str | None, as_json: bool) -> int:
-    r"""Report a run: funds, point values, hospitals, casemix, outliers, groups, the proof.
+    """Report a run: funds, point values, hospitals, casemix, outliers, groups, the proof.
 
     A page is one file without anything from elsewhere, to read and to print; a workbook has a sheet a table.
 

@@ -12,7 +12,17 @@ import click
 
 import grouper
 from grouper import _platform
-from grouper._cli_parts import CODES, JSON, POINT_VALUE, SCHEME, print_facts, refuse_missing, step
+from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
+    CODES,
+    JSON,
+    POINT_VALUE,
+    SCHEME,
+    print_facts,
+    refuse_missing,
+    step,
+)
 
 
 def register(cli: click.Group) -> None:
@@ -26,8 +36,22 @@ def register(cli: click.Group) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--api-key-file", metavar="FILE", help="Keys, one a line; asked for in X-API-Key.")
-@click.option("--scheme", "schemes", multiple=True, metavar="ID|PATH", help="Offer these only.")
-@click.option("--policy", "policies", multiple=True, metavar="ID|PATH", help="Offer these only.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Offer these only.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Offer these only.",
+)
 @click.option(
     "--max-body", type=click.IntRange(1, 1024), default=32, show_default=True, help="MiB."
 )
@@ -44,7 +68,7 @@ def serve(
     max_body: int,
     timeout: float,
 ) -> int:
-    r"""Serve grouping, explaining and pricing over HTTP; nothing is kept between requests.
+    """Serve grouping, explaining and pricing over HTTP; nothing is kept between requests.
 
     \b
     grouper serve --workers 2
@@ -86,7 +110,12 @@ def serve(
 
 @click.command()
 @SCHEME
-@click.option("--policy", metavar="ID|PATH", help="Adds `price`: weight, standard, edges.")
+@click.option(
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Adds `price`: weight, standard, edges.",
+)
 @POINT_VALUE
 @click.option(
     "--encoding",
@@ -99,7 +128,7 @@ def serve(
 def pipe(
     scheme: str, policy: str | None, point_value: str | None, encoding: str, codes: str
 ) -> int:
-    r"""Group JSON lines: a case in on stdin, its result out on stdout, one for one.
+    """Group JSON lines: a case in on stdin, its result out on stdout, one for one.
 
     A line that is no case is answered too: rejected, with a message. docs/embedding.md.
 
@@ -131,7 +160,7 @@ def pipe(
 @click.command()
 @JSON
 def warm(as_json: bool) -> int:
-    r"""Compile kernels and schemes now, so that no later run has to; once after installing.
+    """Compile kernels and schemes now, so that no later run has to; once after installing.
 
     Run it as the user who will run grouper: the caches are that user's.
 

@@ -10,7 +10,16 @@ from pathlib import Path
 import click
 
 import grouper
-from grouper._cli_parts import CODES, COLUMNS, JSON, LANG, OVERWRITE, language, print_facts
+from grouper._cli_parts import (
+    A_SCHEME,
+    CODES,
+    COLUMNS,
+    JSON,
+    LANG,
+    OVERWRITE,
+    language,
+    print_facts,
+)
 
 ID = click.option("--id", "id_", metavar="ID", help="Of the scheme; default: the folder's name.")
 TITLE = click.option("--title", metavar="TEXT", help="Of the scheme.")
@@ -29,7 +38,11 @@ def tables() -> None:
 @tables.command("list")
 @JSON
 def list_tables(as_json: bool) -> int:
-    """List the schemes and policies that ship with the package."""
+    """List the schemes and policies that ship with the package.
+
+    \b
+    grouper tables list
+    """
     from grouper.tables import list_shipped
 
     found = list_shipped()
@@ -47,7 +60,11 @@ def list_tables(as_json: bool) -> int:
 @click.argument("name", metavar="ID|PATH")
 @JSON
 def show_table(name: str, as_json: bool) -> int:
-    """Show a scheme or policy: its size, options, sources and known faults."""
+    """Show a scheme or policy: its size, options, sources and known faults.
+
+    \b
+    grouper tables show chs-drg-1.1
+    """
     from grouper.tables import describe
 
     print_facts(describe(name), as_json)
@@ -274,7 +291,12 @@ DAY = click.DateTime(["%Y-%m-%d"])
     metavar="ID|PATH",
     help="The policy that gives what the file cannot say.",
 )
-@click.option("--scheme", metavar="ID|PATH", help="Compare the codes with its groups.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Compare the codes with its groups.",
+)
 @ID
 @TITLE
 @OVERWRITE

@@ -8,6 +8,8 @@ import click
 
 import grouper
 from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
     CODES,
     COLUMNS,
     JSON,
@@ -32,7 +34,12 @@ def register(cli: click.Group) -> None:
 
 @click.command()
 @click.argument("cases", metavar="CASES")
-@click.option("--scheme", metavar="ID|PATH", help="Its chapters and groups; else such rules rest.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Its chapters and groups; else such rules rest.",
+)
 @click.option("--rules", metavar="FILE|DIR", help="Rules to add, replace or switch off.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this rule; 2005.* for many.")
 @click.option("--without", multiple=True, metavar="ID", help="Leave this rule out.")
@@ -59,7 +66,7 @@ def check(
     lang: str | None,
     as_json: bool,
 ) -> int:
-    r"""Check settlement lists by the quality rules, without grouping them.
+    """Check settlement lists by the quality rules, without grouping them.
 
     CASES is a file, a glob or a folder, also one with the long tables setlinfo, diseinfo, oprninfo,
     icuinfo, payinfo, iteminfo. Every rule ends passed, failed or not evaluable for each case.
@@ -126,8 +133,15 @@ def _print(facts: dict[str, Any], found: QualityReport) -> None:
 @click.option(
     "--cases", metavar="CASES", help="Where they are now, if they moved; so do the others."
 )
-@click.option("--scheme", "schemes", multiple=True, metavar="ID|PATH", help="Its schemes.")
-@click.option("--policy", metavar="ID|PATH", help="Its policy.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Its schemes.",
+)
+@click.option("--policy", metavar="ID|PATH", shell_complete=A_POLICY, help="Its policy.")
 @click.option("--hospitals", metavar="H.csv", help="Its table of hospitals.")
 @click.option("--ledger", metavar="L.csv", help="Its ledger.")
 @click.option("--prior", multiple=True, metavar="RUN", help="Its earlier runs.")
@@ -148,7 +162,7 @@ def verify(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    r"""Verify a run: its files, its sums, its sources, and the run made again from them.
+    """Verify a run: its files, its sums, its sources, and the run made again from them.
 
     Exit 2 if a check fails. With --sample the plain reader of the rules groups so many cases too.
 

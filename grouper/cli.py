@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 import click
+from click.shell_completion import get_completion_class
 
 import grouper
 from grouper import (
@@ -25,6 +26,8 @@ from grouper import (
     _runs,
 )
 from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
     CASES,
     CODES,
     CODES_BY_CASE,
@@ -86,7 +89,12 @@ def cli() -> None:
 @cli.command()
 @CASES
 @SCHEMES
-@click.option("--policy", metavar="ID|PATH", help="Group by the editions that it adopts.")
+@click.option(
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Group by the editions that it adopts.",
+)
 @click.option(
     "-o",
     "--output",
@@ -159,7 +167,8 @@ def store(run: str, address: str, run_id: str | None, as_json: bool) -> int:
 @click.option("--rows", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
 @OVERWRITE
 @LANG
-def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
+@JSON
+def template(output: str, rows: int, overwrite: bool, lang: str | None, as_json: bool) -> int:
     """Write a workbook for a hospital to fill: drop-downs, checked cells, codes as text.
 
     \b
@@ -172,7 +181,21 @@ def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
             f"{output} is there: --overwrite replaces it, what was filled too"
         )
     write_form(output, lang or language(), rows)
-    click.echo(output)
+    print_facts({"output": output}, as_json)
+    return 0
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print what makes a shell complete commands, options, schemes and policies.
+
+    \b
+    grouper completion bash > ~/.local/share/bash-completion/completions/grouper
+    """
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(cli, {}, "grouper", "_GROUPER_COMPLETE").source())
     return 0
 
 
@@ -187,7 +210,12 @@ def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
     metavar="CHANGE",
     help="procedures+=CODE, procedures-=CODE, principal=CODE, age=71 …; may be given again.",
 )
-@click.option("--policy", metavar="ID|PATH", help="Its edition; with --what-if weight and pay too.")
+@click.option(
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Its edition; with --what-if weight and pay too.",
+)
 @POINT_VALUE
 @click.option("--clarify-only", is_flag=True, help="Leave out everything about money.")
 @click.option("--html", metavar="FILE.html", help="Write a page instead of text.")
@@ -256,7 +284,12 @@ def explain(
 
 @cli.command()
 @click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--scheme", metavar="ID|PATH", help="Default: chs-drg-1.1, or dip-demo for dip.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Default: chs-drg-1.1, or dip-demo for dip.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
     "--method",
