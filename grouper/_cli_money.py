@@ -35,6 +35,7 @@ from grouper._cli_parts import (
     step,
     strict_code,
 )
+from grouper._writing import check_output
 
 RUN = click.argument("run", metavar="RUN")
 STATEMENTS = click.option(
@@ -88,6 +89,7 @@ def settle(
     grouper settle grouped.parquet --policy example-point --hospitals hospitals.csv -o run
     grouper settle grouped.parquet --policy policy --period 2025-02 --prior run-01 -o run-02
     """
+    check_output(output, overwrite=overwrite)
     table = grouper.read_grouped(grouped)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
@@ -145,6 +147,7 @@ def run_cases(
     grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
     grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
+    check_output(output, overwrite=overwrite)
     scheme = _runs.schemes_of(schemes, policy)
 
     def group() -> tuple[grouper.GroupedBatch, dict[str, Any]]:

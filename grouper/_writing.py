@@ -227,6 +227,18 @@ def write_run(
     return target
 
 
+def check_output(folder: Path | str, *, overwrite: bool = False) -> None:
+    """Refuse at the start what `write_run` would refuse at the end, when the work is done.
+
+    Raises
+    ------
+    CaseFileError : the folder holds something else than an earlier run that may be replaced.
+    """
+    _check_target(
+        Path(folder).resolve(), overwrite, {f"{n}.parquet" for n in RUN_KEYS} | {MANIFEST}
+    )
+
+
 def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
     """Refuse a folder that holds anything but an earlier run of the same files."""
     if not target.exists():

@@ -86,7 +86,11 @@ def test_a_result_is_what_explain_says(app: Any) -> None:
     for c in trace.codes:
         assert c.name in text
     dip = unescape(result(app, EXAMPLE, scheme="dip-demo"))
-    assert grouper.explain(EXAMPLE, "dip-demo").group in dip
+    code = grouper.explain(EXAMPLE, "dip-demo").group
+    assert code in dip
+    (group,) = (g for g in grouper.load_catalogue("dip-demo").groups if g.code == code)
+    assert group.score is not None
+    assert f"分值 {float(group.score):g}" in dip
 
 
 def test_marks_name_the_table_that_made_them(app: Any) -> None:
