@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TypeVar
 
 from grouper import _platform
@@ -11,6 +12,9 @@ from grouper import _platform
 T = TypeVar("T")
 
 STEP = 1 << 16
+
+WATCH: ContextVar[Callable[[int, int], None] | None] = ContextVar("WATCH", default=None)
+"""Who is told how many rows of how many are done: a progress bar, if somebody looks."""
 
 
 def cores() -> int:
@@ -25,6 +29,15 @@ def run(
     threads = threads or cores()
     ranges = [(a, min(a + step, n)) for a in range(0, n, step)]
     if threads == 1 or len(ranges) <= 1:
-        return [task(a, b) for a, b in ranges]
+        return list(_watched((task(a, b) for a, b in ranges), ranges))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda r: task(*r), ranges))
+        return list(_watched(pool.map(lambda r: task(*r), ranges), ranges))
+
+
+def _watched(answers: Iterable[T], ranges: Sequence[tuple[int, int]]) -> Iterator[T]:
+    """Pass answers on; tell after each how far it is."""
+    watch = WATCH.get()
+    for (_, stop), answer in zip(ranges, answers, strict=True):
+        if watch is not None:
+            watch(stop, ranges[-1][1])
+        yield answer

@@ -7,6 +7,7 @@ import locale
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from grouper import _row_proof
+from grouper import _chunks, _row_proof
 from grouper._database import Address, is_database
 from grouper._reading import find_files
 from grouper.errors import CaseFileError
@@ -121,11 +122,63 @@ def refuse_input(cases: str, output: str) -> None:
         raise CaseFileError("is an input; name another output", file=target.name)
 
 
+def color() -> bool | None:
+    """Tell whether to colour: None = on a terminal alone; never where NO_COLOR is set."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def step(name: str, work: Callable[[], Any]) -> Any:
-    """Run a step; on a terminal say which one."""
-    if sys.stderr.isatty():
-        click.echo(f"{name} …", err=True)
-    return work()
+    """Run a step; on a terminal say which one, and how far it is where it is long."""
+    if not sys.stderr.isatty():
+        return work()
+    bar = _Bar(name)
+    before = _chunks.WATCH.set(bar)
+    try:
+        return work()
+    finally:
+        _chunks.WATCH.reset(before)
+        bar.close()
+
+
+LONG = 300_000
+"""Rows from which a step has a bar."""
+
+
+class _Bar:
+    """A line on the terminal: which step, how far, rows a second, time left; gone when it is done."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.total, self.done = name, 0, 0
+        self.bar: Any = None
+        click.echo(f"{name} …\r", err=True, nl=False)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of rows that are done."""
+        if total < LONG:
+            return
+        if self.bar is None or total != self.total or done < self.done:
+            self._end()
+            self.total, self.done, self.start = total, 0, time.monotonic()
+            self.bar = click.progressbar(
+                length=total,
+                label=self.name,
+                file=sys.stderr,
+                item_show_func=lambda rate: rate or "",
+                show_pos=False,
+            )
+        rate = done / max(time.monotonic() - self.start, 1e-3)
+        self.bar.update(done - self.done, f"{rate:,.0f} rows/s")
+        self.done = done
+
+    def _end(self) -> None:
+        if self.bar is not None:
+            self.bar.render_finish()
+            self.bar = None
+
+    def close(self) -> None:
+        """Leave the line blank."""
+        self._end()
+        click.echo("\r\033[K", err=True, nl=False)
 
 
 def strict_code(facts: Mapping[str, Any], strict: bool) -> int:

@@ -40,6 +40,7 @@ from grouper._cli_parts import (
     SHOWN,
     STRICT,
     THREADS,
+    color,
     language,
     print_facts,
     refuse_input,
@@ -55,7 +56,7 @@ def main() -> NoReturn:
     try:
         code = cli.main(standalone_mode=False)
     except GrouperError as e:
-        click.echo(f"grouper: {e}", err=True)
+        click.secho(f"grouper: {e}", err=True, fg="red", color=color())
         code = 2
     except click.exceptions.Abort:
         click.echo("grouper: interrupted; nothing was written", err=True)
