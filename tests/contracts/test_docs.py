@@ -41,7 +41,7 @@ def test_documents_name_files_that_exist() -> None:
 
 
 @pytest.mark.promise("The documents say what the code does")
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/embedding.md"])
 def test_python_snippets_run(page: str, tmp_path: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
     assert snippets
