@@ -26,7 +26,7 @@ RUN = {"sh", "python"}
 FILES = {"csv", "toml"}
 ELSEWHERE = {
     ("databases.md", "sql"): "tests/db/test_duckdb.py",
-    ("embedding.md", "java"): "tests/cli/test_embedding.py",
+    ("embedding.md", "java"): "tests/contracts/test_embedding.py",
 }
 """Blocks that another test runs."""
 
