@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import asked
 
 import grouper
 from grouper import load_scheme
 
-httpx = pytest.importorskip("httpx")
+pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
-from grouper import _page  # noqa: E402
-from grouper._case_model import EXAMPLE  # noqa: E402
-from grouper._page_words import _WORDS, IN_SCRIPT, words  # noqa: E402
-from grouper._service import ServiceSettings, create_app  # noqa: E402
+from grouper import _page
+from grouper._case_model import EXAMPLE
+from grouper._page_words import _WORDS, IN_SCRIPT, words
+from grouper._service import ServiceSettings, create_app
 
 SCHEME = "chs-drg-1.1"
 SHELLS = ("/", "/worklist", "/scheme")
@@ -28,15 +28,6 @@ SHELLS = ("/", "/worklist", "/scheme")
 @pytest.fixture(scope="module")
 def app() -> Any:
     return create_app(ServiceSettings())
-
-
-def asked(app: Any, method: str, path: str, **given: Any) -> Any:
-    async def ask() -> Any:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.request(method, path, **given)
-
-    return asyncio.run(ask())
 
 
 def result(app: Any, case: dict[str, Any], **more: Any) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from oracle.draw import draw_cases
 from oracle.test_dip import draw as draw_dip
+from serving import asked
 
 import grouper
 from grouper import load_scheme
@@ -34,17 +35,6 @@ KEY = "a key of more than sixteen"
 @pytest.fixture(scope="module")
 def app() -> Any:
     return create_app(ServiceSettings())
-
-
-def asked(app: Any, method: str, path: str, **given: Any) -> Any:
-    """Ask once."""
-
-    async def ask() -> Any:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.request(method, path, **given)
-
-    return asyncio.run(ask())
 
 
 def grouped(app: Any, *cases: dict[str, Any], **more: Any) -> Any:
