@@ -78,5 +78,5 @@ Case = _case()
 
 
 def case_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a case without what is null, but for what every case must have."""
-    return {**dict.fromkeys(REQUIRED), **{k: v for k, v in given.items() if v is not None}}
+    """Return a case with what every case must have, null where it was not given."""
+    return {**dict.fromkeys(REQUIRED), **given}

@@ -63,8 +63,8 @@ class Entry:
 
     @property
     def deadline(self) -> str:
-        """The first of the deadlines, "" = none."""
-        return min((n.deadline for n in self.needs if n.deadline), default="")
+        """By when a special case must be filed, "" = there is none, or no calendar."""
+        return next((n.deadline for n in self.needs if n.deadline), "")
 
 
 @dataclass(frozen=True)

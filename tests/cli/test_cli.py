@@ -374,3 +374,7 @@ def test_a_folder_that_may_not_be_replaced_is_refused_before_any_work(
         said = CliRunner().invoke(cli.cli, [*command, *words])
         assert "not empty and no earlier run" in str(said.exception)
     assert [p.name for p in held.iterdir()] == ["letter.txt"]
+    (held / "letter.txt").unlink()
+    (held / "manifest.json").write_text("{}")
+    said = CliRunner().invoke(cli.cli, ["run", "c.csv", "--scheme", "chs-drg-1.1", *words])
+    assert "it holds an earlier run; allow overwriting" in str(said.exception)

@@ -138,6 +138,29 @@ def test_high_low_and_special_at_their_edges(tmp_path: Path) -> None:
     assert list(found.counts) == [n for n in NEEDS if n in found.counts]
 
 
+def test_the_order_is_by_need_then_deadline_then_how_much(tmp_path: Path) -> None:
+    cases = [
+        case("late", 1001, discharge_date="2022-12-31"),
+        case("soon", 1001, discharge_date="2022-11-30"),
+        case("high", 2001, discharge_date="2022-12-31"),
+        case("nothing"),
+    ]
+    front = [{**c, "diagnoses": [*c["diagnoses"]]} for c in cases]
+    front += [case("b2"), case("b1", diagnoses=["dx", "other"])]
+    front[3]["sex"] = 2
+    found = listed(
+        tmp_path, [*cases, case("b1", 5000), case("b2")], front_page=as_read(front).table
+    )
+    assert [e.case["case_id"] for e in found.entries] == [
+        "b1",  # differs, soon to be filed, and high besides
+        "nothing",  # differs alone
+        "high",
+        "soon",
+        "late",
+        "b2",
+    ]
+
+
 def test_without_special_cases_or_a_calendar_there_are_none(tmp_path: Path) -> None:
     plain = re.sub(r'\[special_cases\]\nsource = "invented"\n', "", POLICY)
     assert needs(listed(tmp_path, [case("b", 2001)], plain)) == {"b": ["high"]}

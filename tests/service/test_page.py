@@ -20,6 +20,7 @@ from grouper import _page
 from grouper._case_model import EXAMPLE
 from grouper._page_words import _WORDS, IN_SCRIPT, words
 from grouper._service import ServiceSettings, create_app
+from grouper._yuan import fen_of, yuan
 
 SCHEME = "chs-drg-1.1"
 SHELLS = ("/", "/worklist", "/scheme")
@@ -102,6 +103,48 @@ def test_marks_name_the_table_that_made_them(app: Any) -> None:
     assert ("mcc", "cc.csv") in marks
 
 
+def test_marks_know_their_place(app: Any) -> None:
+    rows = re.findall(
+        r'<tr data-kind="(\w+)" data-at="(\d+)"><td><code>([^<]+)', result(app, EXAMPLE)
+    )
+    kinds = ("diagnoses", "procedures")
+    assert rows == [(kind, str(k), c) for kind in kinds for k, c in enumerate(EXAMPLE[kind])]
+
+
+def test_a_cost_at_an_edge_is_normal_and_a_day_that_is_named_counts(app: Any) -> None:
+    case = {**EXAMPLE, "hospital_level": "三级", "insurance": "310"}
+    case["discharge_date"] = "1999-01-01"  # before the policy: the day that is named counts
+    given = {"policy": "example-rate", "on": "2024-05-01", "lang": "en"}
+    text = result(app, case, **given)
+    low, high = (
+        re.search(rf"{name}, yuan</th><td class=\"number\">([\d.]+)", text)
+        for name in ("low edge", "high edge")
+    )
+    assert low
+    assert high
+    for cost, band in (
+        (low[1], "normal"),
+        (yuan(fen_of(low[1]) - 1), "low multiple"),
+        (high[1], "normal"),
+        (yuan(fen_of(high[1]) + 1), "high multiple"),
+    ):
+        assert f"cost {cost} yuan = {band}" in result(app, case, cost=cost, **given)
+
+
+def test_a_list_is_downloaded_as_it_is_filtered(app: Any) -> None:
+    head = b"case_id,sex,age,diagnoses,procedures,department,coder_id\n"
+    rows = b"a,1,50,,,X,p\nb,1,50,,,Y,p\nc,1,50,I21.001,,X,p\nd,1,50,,,X,q\n"
+
+    def kept(**only: str) -> list[str]:
+        text = upload(app, "day.csv", head + rows, **{"as": "csv", **only}).text
+        return [line.split(",")[0].strip('"') for line in text.splitlines()[1:]]
+
+    assert sorted(kept()) == ["a", "b", "c", "d"]
+    assert kept(only_needs="returned", only_department="X", only_coder="p") == ["a"]
+    assert kept(only_department="Y") == ["b"]
+    assert sorted(kept(only_coder="q", only_needs="returned")) == ["d"]
+
+
 def test_what_is_typed_is_escaped(app: Any) -> None:
     hostile = '<script>alert(1)</script>"&'
     text = result(app, {**EXAMPLE, "diagnoses": [hostile, hostile], "department": hostile})
@@ -160,7 +203,14 @@ def test_the_page_needs_a_key_for_all_but_its_shells() -> None:
     for path in (*SHELLS, "/assets/page.js"):
         assert asked(app, "GET", path).status_code == 200
     assert asked(app, "POST", "/page/case", json={}).status_code == 401
-    for path in ("/page/scheme?scheme=x", "/page/part", "/page/set", "/page/worklist", "/nothing"):
+    for path in (
+        "/v1/assets/x",
+        "/page/scheme?scheme=x",
+        "/page/part",
+        "/page/set",
+        "/page/worklist",
+        "/nothing",
+    ):
         assert asked(app, "GET", path).status_code == 401
 
 
