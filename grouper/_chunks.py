@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from grouper import _platform
+from grouper._progress import told
 
 T = TypeVar("T")
 
@@ -25,6 +26,6 @@ def run(
     threads = threads or cores()
     ranges = [(a, min(a + step, n)) for a in range(0, n, step)]
     if threads == 1 or len(ranges) <= 1:
-        return [task(a, b) for a, b in ranges]
+        return [task(a, b) for a, b in told(ranges, len(ranges))]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda r: task(*r), ranges))
+        return list(told(pool.map(lambda r: task(*r), ranges), len(ranges)))
