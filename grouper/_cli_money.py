@@ -34,6 +34,7 @@ from grouper._cli_parts import (
     step,
     strict_code,
 )
+from grouper._writing import refuse_target
 
 RUN = click.argument("run", metavar="RUN")
 STATEMENTS = click.option(
@@ -87,7 +88,9 @@ def settle(
     grouper settle grouped.parquet --policy example-point --hospitals hospitals.csv -o run
     grouper settle grouped.parquet --policy policy --period 2025-02 --prior run-01 -o run-02
     """
+    refuse_target(output, overwrite)
     table = grouper.read_grouped(grouped)
+    step.expect(table)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
     origin = _runs.Origin(grouped, is_grouped=True)
@@ -144,6 +147,8 @@ def run_cases(
     grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
     grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
+    refuse_target(output, overwrite)
+    step.expect(cases)
     scheme = _runs.schemes_of(schemes, policy)
 
     def group() -> tuple[grouper.GroupedBatch, dict[str, Any]]:

@@ -44,7 +44,7 @@ def serve(
     max_body: int,
     timeout: float,
 ) -> int:
-    r"""Serve grouping, explaining and pricing over HTTP; nothing is kept between requests.
+    """Serve grouping, explaining and pricing over HTTP; nothing is kept between requests.
 
     \b
     grouper serve --workers 2
@@ -99,7 +99,7 @@ def serve(
 def pipe(
     scheme: str, policy: str | None, point_value: str | None, encoding: str, codes: str
 ) -> int:
-    r"""Group JSON lines: a case in on stdin, its result out on stdout, one for one.
+    """Group JSON lines: a case in on stdin, its result out on stdout, one for one.
 
     A line that is no case is answered too: rejected, with a message. docs/embedding.md.
 
@@ -131,7 +131,7 @@ def pipe(
 @click.command()
 @JSON
 def warm(as_json: bool) -> int:
-    r"""Compile kernels and schemes now, so that no later run has to; once after installing.
+    """Compile kernels and schemes now, so that no later run has to; once after installing.
 
     Run it as the user who will run grouper: the caches are that user's.
 

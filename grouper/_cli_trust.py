@@ -15,11 +15,13 @@ from grouper._cli_parts import (
     SHOWN,
     THREADS,
     language,
+    paint,
     plain,
     print_facts,
     refuse_input,
     step,
 )
+from grouper._messages import sentence, word
 from grouper._quality import QualityReport
 from grouper._verify import Sources
 
@@ -59,7 +61,7 @@ def check(
     lang: str | None,
     as_json: bool,
 ) -> int:
-    r"""Check settlement lists by the quality rules, without grouping them.
+    """Check settlement lists by the quality rules, without grouping them.
 
     CASES is a file, a glob or a folder, also one with the long tables setlinfo, diseinfo, oprninfo,
     icuinfo, payinfo, iteminfo. Every rule ends passed, failed or not evaluable for each case.
@@ -70,6 +72,7 @@ def check(
     for path in filter(None, (output, report)):
         refuse_input(cases, path)
     speech = lang or language()
+    step.expect(cases)
     found: QualityReport = step(
         "checking",
         lambda: grouper.check_quality(
@@ -100,21 +103,24 @@ def check(
 
 def _print(facts: dict[str, Any], found: QualityReport) -> None:
     """Print the counts, the rules that fail, and how many cannot be judged and why."""
+    lang = language()
     rules = facts.pop("rules")
     absent = facts.pop("absent_fields")
     print_facts(facts, False)
     failing = sorted((r for r in rules if r["failed"]), key=lambda r: -r["failed"])
     for r in failing:
         share = f"{100 * r['failed'] / found.cases:.1f} %"
-        money = f"{r['money_touched_fen'] / 100:,.2f} yuan"
-        click.echo(f"{r['severity']:8}{r['rule']}: {plain(r['failed'])} cases, {share}, {money}")
+        fen = r["money_touched_fen"]
+        money = f"{fen // 100:,}.{fen % 100:02}"
+        said = sentence("rule_fails", lang, n=plain(r["failed"]), share=share, money=money)
+        click.echo(f"{word(r['severity'], lang):8}{r['rule']}: {said}")
         click.echo(f"        {r['message']}")
     resting = [r for r in rules if r["not_evaluable"] == found.cases > 0]
     passed = len(rules) - len(failing) - len(resting)
-    click.echo(f"rules: {len(rules)}; fail somewhere {len(failing)}, pass {passed}")
+    click.echo(sentence("rules_end", lang, n=len(rules), failing=len(failing), passed=passed))
     if resting:
         names = ", ".join(absent[:SHOWN]) + (" …" if len(absent) > SHOWN else "")
-        click.echo(f"not evaluable in any case: {len(resting)}; fields not there: {names}")
+        click.echo(sentence("rules_rest", lang, n=len(resting), names=names))
 
 
 @click.command()
@@ -148,13 +154,14 @@ def verify(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    r"""Verify a run: its files, its sums, its sources, and the run made again from them.
+    """Verify a run: its files, its sums, its sources, and the run made again from them.
 
     Exit 2 if a check fails. With --sample the plain reader of the rules groups so many cases too.
 
     \b
     grouper verify region-year/run --sample 1000
     """
+    lang = language()
     found = grouper.verify_run(
         run,
         Sources(cases, schemes, policy, hospitals, ledger, prior, columns),
@@ -167,9 +174,12 @@ def verify(
         print_facts({"run": run, "passed": found.passed, "checks": found.checks}, as_json)
     else:
         for c in found.checks:
-            click.echo(f"{WORDS[c['passed']]:8}{c['check']}: {c['found']}")
-        click.echo("verified" if found.passed else "not verified")
+            said, colour = MARKS[c["passed"]]
+            paint(f"{sentence(said, lang):8}{c['check']}: {c['found']}", colour)
+        end = ("verified", "green") if found.passed else ("not_verified", "red")
+        paint(sentence(end[0], lang), end[1])
     return 0 if found.passed else 2
 
 
-WORDS = {True: "passed", False: "FAILED", None: "not done"}
+MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("not_done", "yellow")}
+"""What a check ended as: its sentence and its colour."""

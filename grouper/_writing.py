@@ -69,10 +69,8 @@ def write_table(table: pa.Table, path: Path | str) -> None:
     CaseFileError : the ending is unknown, the table does not fit Excel, or the disk refuses.
     """
     path = Path(path)
-    write = _WRITERS.get(path.suffix.casefold())
-    if write is None:
-        known = ", ".join(_WRITERS)
-        raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
+    refuse_ending(path)
+    write = _WRITERS[path.suffix.casefold()]
     _atomic.sweep(path)
     with replacing(path) as file:
         write(table, file, path.name)
@@ -227,8 +225,23 @@ def write_run(
     return target
 
 
-def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
-    """Refuse a folder that holds anything but an earlier run of the same files."""
+def refuse_ending(path: Path | str) -> None:
+    """Refuse a file of a kind that is not written."""
+    path = Path(path)
+    if path.suffix.casefold() not in _WRITERS:
+        known = ", ".join(_WRITERS)
+        raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
+
+
+def refuse_target(folder: Path | str, overwrite: bool) -> None:
+    """Refuse a folder that no run may go to, before anything is computed; `write_run` looks again."""
+    target = Path(folder).resolve()
+    _atomic.recover(target, MANIFEST)
+    _check_target(target, overwrite, None)
+
+
+def _check_target(target: Path, overwrite: bool, names: set[str] | None) -> None:
+    """Refuse a folder that holds anything but an earlier run of the same files; None = not yet known."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -245,6 +258,8 @@ def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
     if earlier.get("run", {}).get("status") == "published":
         message = "it holds a published run, which is never overwritten; name another folder"
         raise CaseFileError(message, file=str(target))
+    if names is None:
+        return
     names = names | {f"{name}.parquet" for name in earlier.get("outputs", {})}
     held = (p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir())
     if foreign := sorted(x for x in set(held) - names if not x.startswith(STATEMENTS)):

@@ -15,7 +15,8 @@ from typing import Literal, NoReturn
 import click
 
 import grouper
-from grouper import _cli_money, _cli_serve, _cli_tables, _cli_trust, _platform, _runs
+from grouper import _cli_money, _cli_serve, _cli_shell, _cli_tables, _cli_trust, _platform, _runs
+from grouper._calibration_files import refuse_catalogue
 from grouper._cli_parts import (
     CASES,
     CODES,
@@ -29,41 +30,50 @@ from grouper._cli_parts import (
     SHOWN,
     STRICT,
     THREADS,
+    complain,
     language,
     print_facts,
     refuse_input,
     step,
     strict_code,
 )
+from grouper._messages import sentence
+from grouper._writing import refuse_ending
 from grouper.errors import GrouperError
 
 
 def main() -> NoReturn:
     """Run the command line; every refusal is one message and exit code 2."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="grouper", standalone_mode=False)
     except GrouperError as e:
-        click.echo(f"grouper: {e}", err=True)
+        complain(str(e), sys.argv)
         code = 2
     except click.exceptions.Abort:
-        click.echo("grouper: interrupted; nothing was written", err=True)
+        complain(sentence("interrupted", language(sys.argv)), sys.argv)
         code = 130
+    except click.UsageError as e:
+        if e.ctx is not None:
+            click.echo(e.ctx.get_usage(), err=True)
+        complain(e.format_message(), sys.argv)
+        code = 2
     except click.ClickException as e:
-        e.show()
+        complain(e.format_message(), sys.argv)
         code = 2
     except OSError as e:
         if _platform.is_reader_gone(e):
             _platform.drop_output()
             code = 0
         else:
-            click.echo(f"grouper: {e}", err=True)
+            complain(str(e), sys.argv)
             code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(grouper.__version__, prog_name="grouper")
-def cli() -> None:
+@LANG
+def cli(lang: str | None) -> None:
     """Group hospital discharges into DRG or DIP groups and pay them under a global budget.
 
     \b
@@ -104,10 +114,12 @@ def group(
     """
     if output:
         refuse_input(cases, output)
+        refuse_ending(output)
     scheme = _runs.schemes_of(schemes, policy)
+    step.expect(cases)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     if output:
-        grouper.write_table(grouped.to_arrow(carry=True), output)
+        step("writing", lambda: grouper.write_table(grouped.to_arrow(carry=True), output))
         facts["output"] = output
     print_facts(facts, as_json)
     return strict_code(facts, strict)
@@ -118,7 +130,8 @@ def group(
 @click.option("--rows", type=click.IntRange(1, 100_000), default=2_000, show_default=True)
 @OVERWRITE
 @LANG
-def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
+@JSON
+def template(output: str, rows: int, overwrite: bool, lang: str | None, as_json: bool) -> int:
     """Write a workbook for a hospital to fill: drop-downs, checked cells, codes as text.
 
     \b
@@ -131,7 +144,7 @@ def template(output: str, rows: int, overwrite: bool, lang: str | None) -> int:
             f"{output} is there: --overwrite replaces it, what was filled too"
         )
     write_form(output, lang or language(), rows)
-    click.echo(output)
+    print_facts({"output": output}, as_json)
     return 0
 
 
@@ -181,9 +194,8 @@ def explain(
     if not found:
         raise click.ClickException(f"no case {case_id!r} among {len(table)} of {cases}")
     if len(found) > 1:
-        click.echo(
-            f"{len(found)} rows share case_id {case_id}: grouping rejects them all", err=True
-        )
+        said = sentence("share_id", language(), n=len(found), case_id=case_id)
+        click.echo(said, err=True)
     told: list[grouper.Trace | grouper.WhatIf] = []
     for case in found:
         scheme = _runs.scheme_of_case(_runs.schemes_of(schemes, policy), case)
@@ -301,6 +313,8 @@ def calibrate(
     grouper calibrate 2023.parquet 2024.parquet 2025.parquet --method dip -o catalogue
     grouper calibrate cases/ --method dip --base national -o scored
     """
+    refuse_catalogue(Path(output).resolve(), overwrite)
+    step.expect(cases)
     found = step(
         "calibrating",
         lambda: grouper.calibrate(
@@ -326,6 +340,7 @@ _cli_money.register(cli)
 _cli_tables.register(cli)
 _cli_trust.register(cli)
 _cli_serve.register(cli)
+_cli_shell.register(cli)
 
 
 if __name__ == "__main__":
