@@ -83,6 +83,7 @@ _HOME = {
     "what_if": "_what_if",
     "verify_run": "_verify",
     "write_audit": "_audit",
+    "write_report": "_report",
     "write_run": "io",
     "write_statements": "_statements",
     "write_table": "io",
@@ -162,6 +163,7 @@ __all__ = [
     "verify_run",
     "what_if",
     "write_audit",
+    "write_report",
     "write_run",
     "write_statements",
     "write_table",
@@ -201,6 +203,7 @@ if TYPE_CHECKING:
     from grouper._publishing import publish_run
     from grouper._quality import QualityReport, check_quality
     from grouper._reconcile import Reconciliation, reconcile
+    from grouper._report import write_report
     from grouper._scheme_files import ImportReport
     from grouper._settlement import Settlement, settle
     from grouper._standards import Standard, standard

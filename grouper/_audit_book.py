@@ -23,7 +23,7 @@ from grouper._yuan import yuan
 from grouper.errors import CaseFileError
 
 Lang: TypeAlias = Literal["zh", "en", "both"]
-Kind: TypeAlias = Literal["text", "whole", "number", "money", "day", "flag"]
+Kind: TypeAlias = Literal["text", "whole", "number", "money", "share", "day", "flag"]
 
 SHEET_ROWS = 1_048_576
 """Rows of an Excel sheet, the header included."""
@@ -37,10 +37,12 @@ _OPTIONS = {
     "strings_to_numbers": False,
     "strings_to_urls": False,
 }
-_WIDTHS = {"text": 14, "whole": 10, "number": 12, "money": 16, "day": 11, "flag": 8}
+_WIDTHS = {"text": 14, "whole": 10, "number": 12, "money": 16, "share": 9, "day": 11, "flag": 8}
 _FORMATS: dict[str, dict[str, Any]] = {
     "money": {"num_format": "#,##0.00"},
     "money_bold": {"num_format": "#,##0.00", "bold": True, "top": 1},
+    "share": {"num_format": "0.00%"},
+    "share_bold": {"num_format": "0.00%", "bold": True, "top": 1},
     "whole_bold": {"bold": True, "top": 1},
     "text_bold": {"bold": True, "top": 1},
     "day": {"num_format": "yyyy-mm-dd"},
@@ -144,6 +146,11 @@ class Sheet:
         for k, column in enumerate(columns):
             self.to.write_string(self.at, k, column.label(self.lang), self.book.formats["header"])
         self.at += 1
+
+    def filters(self) -> None:
+        """Let the rows that stand under the columns be filtered."""
+        if self.kept:
+            self.to.autofilter(0, 0, max(self.at - 1, 0), len(self.kept) - 1)
 
     def note(self, text: str) -> None:
         """Write a line of text."""

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import grouper
 from grouper import _resume, _runs
 from grouper._cli_parts import (
+    A_POLICY,
     CASES,
     CODES_BY_CASE,
     COLUMNS,
@@ -34,7 +35,7 @@ from grouper._cli_parts import (
     step,
     strict_code,
 )
-from grouper._writing import refuse_target
+from grouper._writing import check_output
 
 RUN = click.argument("run", metavar="RUN")
 STATEMENTS = click.option(
@@ -88,7 +89,7 @@ def settle(
     grouper settle grouped.parquet --policy example-point --hospitals hospitals.csv -o run
     grouper settle grouped.parquet --policy policy --period 2025-02 --prior run-01 -o run-02
     """
-    refuse_target(output, overwrite)
+    check_output(output, overwrite=overwrite)
     table = grouper.read_grouped(grouped)
     step.expect(table)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
@@ -147,7 +148,7 @@ def run_cases(
     grouper run cases.csv --scheme chs-drg-1.1 --policy example-rate -o run
     grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
-    refuse_target(output, overwrite)
+    check_output(output, overwrite=overwrite)
     step.expect(cases)
     scheme = _runs.schemes_of(schemes, policy)
 
@@ -220,7 +221,10 @@ def statements(
 @FINANCE
 @click.option("--sample", type=click.IntRange(1), default=200, show_default=True)
 @click.option(
-    "--policy", metavar="ID|PATH", help="The run's policy; a shipped one is found by itself."
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="The run's policy; a shipped one is found by itself.",
 )
 @PRIOR
 @JSON

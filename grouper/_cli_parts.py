@@ -9,27 +9,47 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from grouper import _progress
+from grouper._database import Address, is_database
 from grouper._messages import Lang, refusal, sentence, word
 from grouper._reading import find_files
 from grouper._row_proof import STATUSES
 from grouper.errors import CaseFileError, GrouperError
+from grouper.tables import policy_ids, scheme_ids
 
+
+def _complete(ids: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
+    """Complete the ids that ship, or else the name of a folder."""
+
+    def complete(context: Any, option: Any, begun: str) -> list[CompletionItem]:
+        found = [CompletionItem(i) for i in ids() if i.startswith(begun)]
+        return found or [CompletionItem(begun, type="file")]
+
+    return complete
+
+
+A_SCHEME, A_POLICY = _complete(scheme_ids), _complete(policy_ids)
 CASES = click.argument("cases", metavar="CASES")
 SCHEME = click.option(
-    "--scheme", required=True, metavar="ID|PATH", help="A shipped scheme or a folder of tables."
+    "--scheme",
+    required=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="A shipped scheme or a folder of tables.",
 )
 SCHEMES = click.option(
     "--scheme",
     "schemes",
     multiple=True,
     metavar="ID|PATH",
+    shell_complete=A_SCHEME,
     help="Default: the editions that the policy adopts, each case by its own day.",
 )
 COLUMNS = click.option("--columns", metavar="MAP.toml", help="Map of other column names to ours.")
@@ -51,7 +71,13 @@ CODES_BY_CASE = click.option(
 THREADS = click.option("--threads", type=click.IntRange(1), help="Default: the cores at hand.")
 STRICT = click.option("--strict", is_flag=True, help="Exit 1 if a case is not grouped.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-POLICY = click.option("--policy", required=True, metavar="ID|PATH", help="A payment policy.")
+POLICY = click.option(
+    "--policy",
+    required=True,
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="A payment policy.",
+)
 HOSPITALS = click.option("--hospitals", metavar="H.csv", help="Dated table of hospital levels.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an earlier result there.")
 LANG = click.option("--lang", type=click.Choice(["zh", "en"]), help="Default: by the locale.")
@@ -87,7 +113,13 @@ SHOWN = 12
 
 
 def refuse_input(cases: str, output: str) -> None:
-    """Refuse to write over a file that is read."""
+    """Refuse to write over a file or a table that is read."""
+    if is_database(cases) or is_database(output):
+        if is_database(cases) and is_database(output):
+            one, two = Address.of(cases), Address.of(output)
+            if one.table is not None and (one.dsn, one.table) == (two.dsn, two.table):
+                raise CaseFileError("is an input; name another table", file=two.shown)
+        return
     target = Path(output)
     if target.exists() and any(target.samefile(p) for p in find_files(cases)):
         raise CaseFileError("is an input; name another output", file=target.name)

@@ -12,7 +12,17 @@ import click
 
 import grouper
 from grouper import _platform
-from grouper._cli_parts import CODES, JSON, POINT_VALUE, SCHEME, print_facts, refuse_missing, step
+from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
+    CODES,
+    JSON,
+    POINT_VALUE,
+    SCHEME,
+    print_facts,
+    refuse_missing,
+    step,
+)
 
 
 def register(cli: click.Group) -> None:
@@ -26,8 +36,22 @@ def register(cli: click.Group) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--api-key-file", metavar="FILE", help="Keys, one a line; asked for in X-API-Key.")
-@click.option("--scheme", "schemes", multiple=True, metavar="ID|PATH", help="Offer these only.")
-@click.option("--policy", "policies", multiple=True, metavar="ID|PATH", help="Offer these only.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Offer these only.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Offer these only.",
+)
 @click.option(
     "--max-body", type=click.IntRange(1, 1024), default=32, show_default=True, help="MiB."
 )
@@ -86,7 +110,12 @@ def serve(
 
 @click.command()
 @SCHEME
-@click.option("--policy", metavar="ID|PATH", help="Adds `price`: weight, standard, edges.")
+@click.option(
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Adds `price`: weight, standard, edges.",
+)
 @POINT_VALUE
 @click.option(
     "--encoding",

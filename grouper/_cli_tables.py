@@ -11,6 +11,7 @@ import click
 
 import grouper
 from grouper._cli_parts import (
+    A_SCHEME,
     CODES,
     COLUMNS,
     JSON,
@@ -296,7 +297,12 @@ DAY = click.DateTime(["%Y-%m-%d"])
     metavar="ID|PATH",
     help="The policy that gives what the file cannot say.",
 )
-@click.option("--scheme", metavar="ID|PATH", help="Compare the codes with its groups.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Compare the codes with its groups.",
+)
 @ID
 @TITLE
 @OVERWRITE

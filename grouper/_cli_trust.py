@@ -8,6 +8,8 @@ import click
 
 import grouper
 from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
     CODES,
     COLUMNS,
     JSON,
@@ -34,7 +36,12 @@ def register(cli: click.Group) -> None:
 
 @click.command()
 @click.argument("cases", metavar="CASES")
-@click.option("--scheme", metavar="ID|PATH", help="Its chapters and groups; else such rules rest.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Its chapters and groups; else such rules rest.",
+)
 @click.option("--rules", metavar="FILE|DIR", help="Rules to add, replace or switch off.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this rule; 2005.* for many.")
 @click.option("--without", multiple=True, metavar="ID", help="Leave this rule out.")
@@ -132,8 +139,15 @@ def _print(facts: dict[str, Any], found: QualityReport) -> None:
 @click.option(
     "--cases", metavar="CASES", help="Where they are now, if they moved; so do the others."
 )
-@click.option("--scheme", "schemes", multiple=True, metavar="ID|PATH", help="Its schemes.")
-@click.option("--policy", metavar="ID|PATH", help="Its policy.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Its schemes.",
+)
+@click.option("--policy", metavar="ID|PATH", shell_complete=A_POLICY, help="Its policy.")
 @click.option("--hospitals", metavar="H.csv", help="Its table of hospitals.")
 @click.option("--ledger", metavar="L.csv", help="Its ledger.")
 @click.option("--prior", multiple=True, metavar="RUN", help="Its earlier runs.")

@@ -270,7 +270,7 @@ def make(
         order = _runs.Order(policy, hospitals, threads=threads)
         origin = _runs.Origin(str(work / "cases.parquet"), (scheme,))
         paid = _runs.pay(grouped, order, run, facts, step, origin=origin)
-        report = _report(read_run(run).tables, facts, paid, lang)
+        report = _report(read_run(run).tables, facts, paid, lang, f"{output.name}/run")
         (work / "report.md").write_text(report, "utf-8")
         if output.exists():
             shutil.rmtree(output)
@@ -334,6 +334,7 @@ _WORDS = {
         "groups": "病例最多的病组",
         "bands": "费用偏差",
         "proof": "每个基金池收支相符：基金 = 支付 + 差额 + 未分配。",
+        "more": "完整报告（含图表）：`grouper report {run} -o report.html`",
     },
     "en": {
         "title": "A synthetic region's year",
@@ -343,12 +344,17 @@ _WORDS = {
         "groups": "Groups with most cases",
         "bands": "Cost bands",
         "proof": "Every pool closes: fund = pay + balance + undistributed.",
+        "more": "The whole report, with plots: `grouper report {run} -o report.html`",
     },
 }
 
 
 def _report(
-    tables: Mapping[str, pa.Table], facts: Mapping[str, Any], paid: Mapping[str, Any], lang: str
+    tables: Mapping[str, pa.Table],
+    facts: Mapping[str, Any],
+    paid: Mapping[str, Any],
+    lang: str,
+    run: str,
 ) -> str:
     """Write the report as Markdown."""
     w = _WORDS[lang]
@@ -370,6 +376,7 @@ def _report(
                 f"## {w['pools']}\n\n{_markdown(pools)}\n\n{w['proof']}",
                 f"## {w['hospitals']}\n\n{_markdown([_yuan(r) for r in hospitals.to_pylist()])}",
                 f"## {w['groups']}\n\n{_markdown([_yuan(r) for r in top.to_pylist()])}",
+                w["more"].format(run=run),
             ]
         )
         + "\n"

@@ -76,9 +76,9 @@ def write_sheets(
                 continue
             new = zipfile.ZipInfo(member.filename, member.date_time)
             new.compress_type = zipfile.ZIP_DEFLATED
-            with out.open(new, "w", force_zip64=True) as into:
+            with out.open(new, "w", force_zip64=True) as member_file:
                 for piece in _sheet(given.read(member).decode(), table, name, flat):
-                    into.write(piece)
+                    member_file.write(piece)
 
 
 def _template(tables: Mapping[str, pa.Table], open_book: Any) -> bytes:

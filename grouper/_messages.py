@@ -22,6 +22,7 @@ WORDS = {
     "calibrating": "测算",
     "compiling": "编译",
     "statements": "结算单",
+    "reporting": "报告",
     "audit": "工作底稿",
     "plain reading": "逐例复核",
     # facts

@@ -17,10 +17,11 @@ from markupsafe import Markup
 import grouper
 from grouper._explain import CodeTrace, Trace
 from grouper._explain_page import rule_rows
+from grouper._statistics import plain
 from grouper._what_if import Price, price_of
 from grouper._yuan import fen_of, yuan
 from grouper.errors import GrouperError
-from grouper.tables import DrgScheme, Policy, Scheme
+from grouper.tables import DipScheme, DrgScheme, Policy, Scheme
 
 NEAR = 5
 COMPARED = (
@@ -83,7 +84,7 @@ def _side(t: Trace, scheme: Scheme, w: Mapping[str, str]) -> dict[str, Any]:
         t.treatment,
     ]
     facts += [w["decided"].format(t.decided_by) if t.decided_by else ""]
-    facts += [f"{t.aux_type} × {t.aux_factor}" if t.aux_type else "", t.rule]
+    facts += [f"{t.aux_type} × {t.aux_factor}" if t.aux_type else "", _score(t, scheme, w), t.rule]
     return {
         "status": t.status,
         "path": _path(t, scheme),
@@ -105,6 +106,14 @@ def _path(t: Trace, scheme: Scheme) -> list[dict[str, str]]:
     steps = [(c, names.get(c, "")) for c in (t.mdc, t.adrg) if c]
     steps += [(t.group, t.group_name)] if t.group else []
     return [{"code": c, "name": n} for c, n in steps]
+
+
+def _score(t: Trace, scheme: Scheme, w: Mapping[str, str]) -> str:
+    """Return the score that a catalogue itself gives a group; a policy's stands with the price."""
+    if not isinstance(scheme, DipScheme):
+        return ""
+    scores = (g.score for g in scheme.groups if g.code == t.group and g.score is not None)
+    return next((f"{w['score']} {plain(score)}" for score in scores), "")
 
 
 def _told(t: Trace, price: Price | None, w: Mapping[str, str]) -> dict[str, str]:

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from fractions import Fraction
 from typing import Any
 
 from grouper._pricing import pay_group
-from grouper._statistics import text_of
+from grouper._statistics import plain
 from grouper.errors import GrouperError, SchemeNotFound
 from grouper.tables import DipScheme, DrgScheme, Policy, Row, Scheme
 from grouper.tables._dip import DipGroup
@@ -35,7 +34,7 @@ class Weights:
         if self.policy is None:
             return ""
         row = pay_group(self.policy, self.day, "grouped", group, "").row
-        return "" if row is None or row.weight is None else _plain(row.weight)
+        return "" if row is None or row.weight is None else plain(row.weight)
 
     @property
     def problem(self) -> str:
@@ -142,7 +141,7 @@ def _row(scheme: DrgScheme, r: Row, table: str) -> dict[str, Any]:
 
 
 def _catalogued(g: DipGroup, weights: Weights) -> dict[str, Any]:
-    own = "" if g.score is None else _plain(g.score)
+    own = "" if g.score is None else plain(g.score)
     return {
         "code": g.code,
         "name": g.name,
@@ -152,7 +151,3 @@ def _catalogued(g: DipGroup, weights: Weights) -> dict[str, Any]:
         "weight": weights.of(g.code) or own,
         "tags": (g.kind,),
     }
-
-
-def _plain(number: Fraction) -> str:
-    return text_of(number, 6).rstrip("0").rstrip(".")

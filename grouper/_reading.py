@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from grouper import _chunks
+from grouper import _chunks, _database
 from grouper._arrow import check_memory
 from grouper._cells import is_utf8
 from grouper._workbook_guard import CASES, check_workbook, is_panic
@@ -98,6 +98,9 @@ def find_files(source: str | Path) -> list[Path]:
     ------
     CaseFileError : nothing matches; the nearest existing names are told.
     """
+    if _database.is_database(source):
+        message = "a database is no file here; write its cases to one first"
+        raise CaseFileError(message, file=_database.Address.of(str(source)).shown)
     path = Path(source)
     if path.is_dir():
         return _files_of_folder(path)
@@ -279,6 +282,13 @@ def open_table(source: Any) -> Source:
         raise TypeError(f"cases as {type(source).__name__}: give a path, a table or a data frame")
     check_memory(zip(source.column_names, source.columns, strict=True))
     return Source("table", source.column_names, _columns_of(source))
+
+
+def open_database(address: str) -> Source:
+    """Read what the address of a database names; its hash is that of the values."""
+    shown, table, digest = _database.read_table(address)
+    check_memory(zip(table.column_names, table.columns, strict=True))
+    return Source(shown, table.column_names, _columns_of(table), sha256=lambda: digest)
 
 
 def _from_pandas(frame: Any) -> pa.Table:

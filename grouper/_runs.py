@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from grouper._database import Address, is_database, read_table
 from grouper._grouped import GroupedBatch
 from grouper._grouping import group
 from grouper._layouts import read_together
@@ -239,6 +240,8 @@ def _made_from(origin: Origin, order: Order, beside: Path) -> dict[str, Any]:
     def seen(path: str | None, known: Sequence[str] = ()) -> str | None:
         if path is None or path in known:
             return path
+        if is_database(path):
+            return Address.of(path).shown
         try:
             return Path(os.path.relpath(path, beside)).as_posix()
         except ValueError:  # another drive
@@ -265,12 +268,15 @@ PRINTED = (
 
 
 def about_inputs(cases: str, columns: str | None) -> list[dict[str, Any]]:
-    """Name the files that `read_cases` reads, with size and sha256, in the order of their names.
+    """Name what `read_cases` reads, files or a database, with size and sha256, ordered by name.
 
     Raises
     ------
     CaseFileError : there are none. OSError : one cannot be read.
     """
+    if is_database(cases):
+        shown, _, digest = read_table(cases)
+        return [{"name": shown, "bytes": 0, "sha256": digest}]
     mapped = bool(load_map(columns).columns) if columns else False
     return same_order(about_file(p) for p in read_together(find_files(cases), mapped=mapped))
 

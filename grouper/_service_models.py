@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from grouper._case_model import Case, Coding, Day, Flag, Text, only_number
+from grouper._case_model import EXAMPLE, Case, Coding, Day, Flag, Text, only_number
 
 MOST_CASES = 10_000
 
@@ -15,6 +15,16 @@ class Model(BaseModel):
     """Strict on names: what is not known is refused and named."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _example(**asked: Any) -> ConfigDict:
+    """Show a whole request in the description; `extra` as in `Model`."""
+    example = {"scheme": "chs-drg-1.1", **asked}
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
+
+
+PAID = {**EXAMPLE, "hospital_level": "三级", "insurance": "310"}
+BY = {"policy": "example-rate", "on": "2024-05-01"}
 
 
 class Asked(Model):
@@ -27,12 +37,14 @@ class Asked(Model):
 class GroupAsked(Asked):
     """Cases to group."""
 
+    model_config = _example(cases=[EXAMPLE])
     cases: Annotated[list[Case], Field(min_length=1, max_length=MOST_CASES)]
 
 
 class ExplainAsked(Asked):
     """A case to explain; `near` misses are looked for too."""
 
+    model_config = _example(case=EXAMPLE, near=3, lang="en")
     case: Case
     near: Annotated[int, Field(ge=0, le=12), BeforeValidator(only_number)] = 0
     lang: Literal["zh", "en"] = "zh"
@@ -50,6 +62,7 @@ class Priced(Asked):
 class WhatIfAsked(Priced):
     """A case and changes of it."""
 
+    model_config = _example(case=PAID, changes=["procedures+=39.5000", "age=71"], **BY)
     changes: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)] = Field(
         examples=[["procedures+=39.5000", "age=71"]]
     )
@@ -60,6 +73,7 @@ class WhatIfAsked(Priced):
 class StandardAsked(Priced):
     """A case whose payment standard is asked."""
 
+    model_config = _example(case=PAID, **BY)
     policy: Text = Field(description="id of a policy")
 
 

@@ -90,6 +90,11 @@ def text_of(x: Fraction | None, decimals: int) -> str:
     return f"{sign}{text[:-decimals]}.{text[-decimals:]}" if decimals else sign + text
 
 
+def plain(x: Fraction) -> str:
+    """Write a number with at most six decimals, none where there are none."""
+    return text_of(x, 6).rstrip("0").rstrip(".")
+
+
 @dataclass(frozen=True)
 class Trim:
     """How outlying costs are cut off: see `docs/dip-calibration.md`."""

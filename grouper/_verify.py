@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from grouper import _runs
 from grouper._arrow import text_array
+from grouper._database import is_database
 from grouper._explain_dip import explain
 from grouper._row_proof import STATUSES
 from grouper._tables_in import read_grouped
@@ -178,7 +179,7 @@ def _found(folder: Path, made: Mapping[str, Any], given: Sources) -> Sources:
     """Say where each source is: as given, else as the manifest says, seen from the run's folder."""
 
     def place(path: str) -> str:
-        return str(folder / path)
+        return path if is_database(path) else str(folder / path)
 
     def named(name: str) -> str:
         return place(name) if name.startswith("..") or Path(name).is_absolute() else name

@@ -22,7 +22,7 @@ from grouper._explain_dip import explain
 from grouper._explain_page import what_if_page
 from grouper._explain_text import WORDS, trace_lines
 from grouper._pricing import Where, pay_group, round_half_up, selectors
-from grouper._statistics import text_of
+from grouper._statistics import plain, text_of
 from grouper._yuan import yuan
 from grouper.errors import PolicyError
 from grouper.tables import Policy, Scheme, load_policy, load_scheme
@@ -195,8 +195,8 @@ def price_of(
             edges[name] = _yuan(standard * Fraction(fits[-1].edge))
     return Price(
         paid.name,
-        text_of(weight, 6).rstrip("0").rstrip("."),
-        text_of(factor, 6).rstrip("0").rstrip("."),
+        plain(weight),
+        plain(factor),
         score,
         "" if standard is None else _yuan(standard),
         note=note,

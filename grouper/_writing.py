@@ -233,15 +233,20 @@ def refuse_ending(path: Path | str) -> None:
         raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
 
 
-def refuse_target(folder: Path | str, overwrite: bool) -> None:
-    """Refuse a folder that no run may go to, before anything is computed; `write_run` looks again."""
-    target = Path(folder).resolve()
-    _atomic.recover(target, MANIFEST)
-    _check_target(target, overwrite, None)
+def check_output(folder: Path | str, *, overwrite: bool = False) -> None:
+    """Refuse at the start what `write_run` would refuse at the end, when the work is done.
+
+    Raises
+    ------
+    CaseFileError : the folder holds something else than an earlier run that may be replaced.
+    """
+    _check_target(
+        Path(folder).resolve(), overwrite, {f"{n}.parquet" for n in RUN_KEYS} | {MANIFEST}
+    )
 
 
-def _check_target(target: Path, overwrite: bool, names: set[str] | None) -> None:
-    """Refuse a folder that holds anything but an earlier run of the same files; None = not yet known."""
+def _check_target(target: Path, overwrite: bool, names: set[str]) -> None:
+    """Refuse a folder that holds anything but an earlier run of the same files."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -258,8 +263,6 @@ def _check_target(target: Path, overwrite: bool, names: set[str] | None) -> None
     if earlier.get("run", {}).get("status") == "published":
         message = "it holds a published run, which is never overwritten; name another folder"
         raise CaseFileError(message, file=str(target))
-    if names is None:
-        return
     names = names | {f"{name}.parquet" for name in earlier.get("outputs", {})}
     held = (p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir())
     if foreign := sorted(x for x in set(held) - names if not x.startswith(STATEMENTS)):

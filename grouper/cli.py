@@ -13,11 +13,22 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 import click
+from click.shell_completion import get_completion_class
 
 import grouper
-from grouper import _cli_money, _cli_serve, _cli_shell, _cli_tables, _cli_trust, _platform, _runs
+from grouper import (
+    _cli_money,
+    _cli_report,
+    _cli_serve,
+    _cli_tables,
+    _cli_trust,
+    _platform,
+    _runs,
+)
 from grouper._calibration_files import refuse_catalogue
 from grouper._cli_parts import (
+    A_POLICY,
+    A_SCHEME,
     CASES,
     CODES,
     CODES_BY_CASE,
@@ -37,6 +48,7 @@ from grouper._cli_parts import (
     step,
     strict_code,
 )
+from grouper._database import Address, is_database, write_tables
 from grouper._messages import sentence
 from grouper._writing import refuse_ending
 from grouper.errors import GrouperError
@@ -52,12 +64,9 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         complain(sentence("interrupted", language(sys.argv)), sys.argv)
         code = 130
-    except click.UsageError as e:
-        if e.ctx is not None:
-            click.echo(e.ctx.get_usage(), err=True)
-        complain(e.format_message(), sys.argv)
-        code = 2
     except click.ClickException as e:
+        if isinstance(e, click.UsageError) and e.ctx is not None:
+            click.echo(e.ctx.get_usage(), err=True)
         complain(e.format_message(), sys.argv)
         code = 2
     except OSError as e:
@@ -87,10 +96,19 @@ def cli(lang: str | None) -> None:
 @cli.command()
 @CASES
 @SCHEMES
-@click.option("--policy", metavar="ID|PATH", help="Group by the editions that it adopts.")
 @click.option(
-    "-o", "--output", metavar="OUT", help=".parquet, .csv, .arrow or .xlsx; else counts only."
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Group by the editions that it adopts.",
 )
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help=".parquet, .csv, .arrow, .xlsx or postgresql://…?table=…; else counts only.",
+)
+@click.option("--run-id", metavar="ID", help="Of rows in a database; default their content hash.")
 @COLUMNS
 @CODES_BY_CASE
 @STRICT
@@ -101,28 +119,57 @@ def group(
     schemes: tuple[str, ...],
     policy: str | None,
     output: str | None,
+    run_id: str | None,
     columns: str | None,
     codes: str,
     strict: bool,
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Group cases: a file, folder or glob (.parquet .csv .csv.gz .arrow .xlsx).
+    """Group cases: a file, folder or glob (.parquet .csv .csv.gz .arrow .xlsx), or a database.
 
     \b
     grouper group cases.csv --scheme chs-drg-1.1 -o grouped.parquet
+    grouper group "postgresql://me@host/db?table=cases" --scheme chs-drg-1.1 \\
+        -o "postgresql://me@host/db?table=grouped"
     """
     if output:
         refuse_input(cases, output)
-        refuse_ending(output)
-    scheme = _runs.schemes_of(schemes, policy)
+        if not is_database(output):
+            refuse_ending(output)
     step.expect(cases)
+    scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
-    if output:
+    if output and is_database(output):
+        table = grouped.to_arrow(carry=True)
+        facts["run_id"] = run_id or grouper.content_hash(table)
+        written = step("writing", lambda: write_tables({"": table}, output, facts["run_id"]))
+        facts["output"] = {"address": Address.of(output).shown, "rows": written}
+    elif output:
         step("writing", lambda: grouper.write_table(grouped.to_arrow(carry=True), output))
         facts["output"] = output
     print_facts(facts, as_json)
     return strict_code(facts, strict)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("address", metavar="postgresql://…?table=PREFIX")
+@click.option("--run-id", metavar="ID", help="Default: the content hash of the run.")
+@JSON
+def store(run: str, address: str, run_id: str | None, as_json: bool) -> int:
+    """Write the tables of a run into a database, in place of what the same run wrote before.
+
+    \b
+    grouper store run "postgresql://me@host/db?table=settled"
+    """
+    folder = grouper.read_run(run)
+    tables = {name: t for name, t in folder.tables.items() if t.num_rows or t.num_columns}
+    id_ = run_id or folder.manifest["content_hash"]
+    written = step("writing", lambda: write_tables(tables, address, id_))
+    shown = Address.of(address).shown
+    print_facts({"run_id": id_, "output": {"address": shown, "rows": written}}, as_json)
+    return 0
 
 
 @cli.command()
@@ -149,6 +196,20 @@ def template(output: str, rows: int, overwrite: bool, lang: str | None, as_json:
 
 
 @cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print what makes a shell complete commands, options, schemes and policies.
+
+    \b
+    grouper completion bash > ~/.local/share/bash-completion/completions/grouper
+    """
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(cli, {}, "grouper", "_GROUPER_COMPLETE").source())
+    return 0
+
+
+@cli.command()
 @CASES
 @SCHEMES
 @click.option("--case", "case_id", required=True, metavar="ID", help="case_id of the case.")
@@ -159,7 +220,12 @@ def template(output: str, rows: int, overwrite: bool, lang: str | None, as_json:
     metavar="CHANGE",
     help="procedures+=CODE, procedures-=CODE, principal=CODE, age=71 …; may be given again.",
 )
-@click.option("--policy", metavar="ID|PATH", help="Its edition; with --what-if weight and pay too.")
+@click.option(
+    "--policy",
+    metavar="ID|PATH",
+    shell_complete=A_POLICY,
+    help="Its edition; with --what-if weight and pay too.",
+)
 @POINT_VALUE
 @click.option("--clarify-only", is_flag=True, help="Leave out everything about money.")
 @click.option("--html", metavar="FILE.html", help="Write a page instead of text.")
@@ -227,7 +293,12 @@ def explain(
 
 @cli.command()
 @click.option("--cases", "n", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--scheme", metavar="ID|PATH", help="Default: chs-drg-1.1, or dip-demo for dip.")
+@click.option(
+    "--scheme",
+    metavar="ID|PATH",
+    shell_complete=A_SCHEME,
+    help="Default: chs-drg-1.1, or dip-demo for dip.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
     "--method",
@@ -337,10 +408,10 @@ def calibrate(
 
 
 _cli_money.register(cli)
+_cli_report.register(cli)
 _cli_tables.register(cli)
 _cli_trust.register(cli)
 _cli_serve.register(cli)
-_cli_shell.register(cli)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from grouper import _cells, _chunks, _reading
 from grouper._columns import BY_NAME, COLUMNS, Column
+from grouper._database import is_database
 from grouper._hashing import content_hash
 from grouper._layouts import is_long, join_long, renamed
 from grouper._progress import share, tell, told
@@ -157,8 +158,9 @@ def read_cases(
     Parameters
     ----------
     source : a file (.parquet, .arrow, .feather, .csv, .csv.gz, .xlsx), a folder or a glob pattern,
-        whose files are read in sorted order; or a `pa.Table`, RecordBatchReader, pandas data frame,
-        or whatever exports an Arrow stream.
+        whose files are read in sorted order; the address of a database,
+        ``postgresql://…?table=cases`` or ``?query=SELECT …``; or a `pa.Table`, RecordBatchReader,
+        pandas data frame, or whatever exports an Arrow stream.
     columns : a column map or its TOML file; without one a header must be a name of the schema.
     threads : 1 = one thread; default as many as there are cores. The answer does not depend on it.
 
@@ -182,7 +184,8 @@ def read_with_sources(
     if columns is None:
         columns = ColumnMap()
     given = columns if isinstance(columns, ColumnMap) else load_map(columns)
-    is_path = isinstance(source, str | Path)
+    from_database = is_database(source)
+    is_path = isinstance(source, str | Path) and not from_database
     places = _reading.find_files(source) if is_path else [source]
     options = _reading.Options(given.encoding, given.sheet, threads)
     parts: list[_Part] = []
@@ -191,6 +194,8 @@ def read_with_sources(
         if is_path:
             files = (_reading.open_file(place, options, pool) for place in places)
             opened = _as_layouts(files, [p.name for p in places], given)
+        elif from_database:
+            opened = [_reading.open_database(source)]
         else:
             opened = [_reading.open_table(source)]
         for k, found in enumerate(opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -72,3 +73,15 @@ class Served:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
         self.said.close()
+
+
+def asked(app: Any, method: str, path: str, **given: Any) -> Any:
+    """Ask an application of this process once."""
+    import httpx
+
+    async def ask() -> Any:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.request(method, path, **given)
+
+    return asyncio.run(ask())

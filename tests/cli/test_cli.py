@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from shared import SHIPPED, shared
 
 import grouper
@@ -358,3 +359,18 @@ def test_row_groups_are_read_with_their_own_dictionaries(tmp_path: Path) -> None
     read = grouper.read_cases(tmp_path / "cases.parquet")
     assert len(read) == 6
     assert grouper.group(read, "chs-drg-1.1").counts()["rejected"] == 0
+
+
+def test_a_folder_that_may_not_be_replaced_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grouper._runs.group_files", lambda *a, **k: pytest.fail("it worked first"))
+    monkeypatch.setattr("grouper.read_grouped", lambda *a, **k: pytest.fail("it worked first"))
+    held = tmp_path / "held"
+    held.mkdir()
+    (held / "letter.txt").write_text("mine")
+    words = ["--policy", "example-point", "-o", str(held)]
+    for command in (["run", "cases.csv", "--scheme", "chs-drg-1.1"], ["settle", "g.parquet"]):
+        said = CliRunner().invoke(cli.cli, [*command, *words])
+        assert "not empty and no earlier run" in str(said.exception)
+    assert [p.name for p in held.iterdir()] == ["letter.txt"]

@@ -40,25 +40,6 @@ def test_documents_name_files_that_exist() -> None:
             assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
-@pytest.mark.promise("The documents say what the code does")
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/embedding.md"])
-def test_python_snippets_run(page: str, tmp_path: Path) -> None:
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
-    assert snippets
-    demo = [sys.executable, "-m", "grouper.cli", "demo", "--cases", "2000", "-o", "region-year"]
-    subprocess.run(demo, cwd=tmp_path, check=True, capture_output=True)
-    for snippet in snippets:
-        done = subprocess.run(
-            [sys.executable, "-c", snippet],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
-
-
 @pytest.mark.promise("The project names no machine and no registry")
 def test_nothing_names_a_machine_or_a_registry() -> None:
     """The project speaks of itself alone: no absolute paths, no package hosts."""

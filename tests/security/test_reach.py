@@ -76,6 +76,8 @@ ALLOWED = {
     ),  # two names of folders are swapped by a call that Python does not offer
     ("_service_guard.py", "asyncio"),  # limits of time
     ("_service_guard.py", "logging"),  # one line a request
+    ("_database.py", "urllib"),  # takes addresses apart; the connection is libpq's
+    ("_database.py", "urllib.parse"),
     ("_page.py", "jinja2"),  # templates of the package, escaped; never a text of a request
 }
 """What one module may reach and why."""

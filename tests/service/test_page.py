@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import asked
 
 import grouper
 from grouper import load_scheme
 
-httpx = pytest.importorskip("httpx")
+pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
-from grouper import _page  # noqa: E402
-from grouper._case_model import EXAMPLE  # noqa: E402
-from grouper._page_words import _WORDS, IN_SCRIPT, words  # noqa: E402
-from grouper._service import ServiceSettings, create_app  # noqa: E402
+from grouper import _page
+from grouper._case_model import EXAMPLE
+from grouper._page_words import _WORDS, IN_SCRIPT, words
+from grouper._service import ServiceSettings, create_app
 
 SCHEME = "chs-drg-1.1"
 SHELLS = ("/", "/worklist", "/scheme")
@@ -28,15 +28,6 @@ SHELLS = ("/", "/worklist", "/scheme")
 @pytest.fixture(scope="module")
 def app() -> Any:
     return create_app(ServiceSettings())
-
-
-def asked(app: Any, method: str, path: str, **given: Any) -> Any:
-    async def ask() -> Any:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.request(method, path, **given)
-
-    return asyncio.run(ask())
 
 
 def result(app: Any, case: dict[str, Any], **more: Any) -> str:
@@ -86,7 +77,11 @@ def test_a_result_is_what_explain_says(app: Any) -> None:
     for c in trace.codes:
         assert c.name in text
     dip = unescape(result(app, EXAMPLE, scheme="dip-demo"))
-    assert grouper.explain(EXAMPLE, "dip-demo").group in dip
+    code = grouper.explain(EXAMPLE, "dip-demo").group
+    assert code in dip
+    (group,) = (g for g in grouper.load_catalogue("dip-demo").groups if g.code == code)
+    assert group.score is not None
+    assert f"分值 {float(group.score):g}" in dip
 
 
 def test_marks_name_the_table_that_made_them(app: Any) -> None:

@@ -15,6 +15,7 @@ from serving import KEY, Served
 from shared import program
 
 import grouper
+from grouper._case_model import EXAMPLE
 from grouper._what_if import price_of
 from grouper._worklist import COLUMNS, worklist
 
@@ -23,16 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 SHOTS = Path(__file__).parent / "screenshots"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 DAY = "2024-05-01"
-CASE: dict[str, Any] = {
-    "case_id": "1",
-    "sex": 1,
-    "age": 66,
-    "los": 7,
-    "diagnoses": ["I21.001", "I50.900x002", "E11.900"],
-    "procedures": ["36.0700x004", "88.5500"],
-    "hospital_level": "三级",
-    "insurance": "310",
-}
+CASE = {**EXAMPLE, "hospital_level": "三级", "insurance": "310"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from oracle.draw import draw_cases
 from oracle.test_dip import draw as draw_dip
+from serving import asked
 
 import grouper
 from grouper import load_scheme
@@ -34,17 +35,6 @@ KEY = "a key of more than sixteen"
 @pytest.fixture(scope="module")
 def app() -> Any:
     return create_app(ServiceSettings())
-
-
-def asked(app: Any, method: str, path: str, **given: Any) -> Any:
-    """Ask once."""
-
-    async def ask() -> Any:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.request(method, path, **given)
-
-    return asyncio.run(ask())
 
 
 def grouped(app: Any, *cases: dict[str, Any], **more: Any) -> Any:
@@ -375,3 +365,24 @@ def test_the_document_says_all_of_it() -> None:
     case = said["components"]["schemas"]["Case"]
     assert case["examples"] == [EXAMPLE]
     assert set(case["required"]) == {"case_id", "diagnoses", "procedures"}
+
+
+def test_every_example_of_the_document_is_answered(app: Any) -> None:
+    said = openapi()
+    answered = 0
+    for path, item in said["paths"].items():
+        body = item.get("post", {}).get("requestBody")
+        if body is None:
+            continue
+        schema = body["content"]["application/json"]["schema"]
+        schema = said["components"]["schemas"].get(schema.get("$ref", "").split("/")[-1], schema)
+        (example,) = schema["examples"]
+        found = asked(app, "POST", path, json=example)
+        assert found.status_code == 200, (path, found.text)
+        answered += 1
+        if path == "/v1/standard":
+            low, standard, high = (
+                float(found.json()[k]) for k in ("low_edge", "standard", "high_edge")
+            )
+            assert 0 < low < standard < high
+    assert answered == 4
