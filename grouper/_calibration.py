@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from grouper import _progress
 from grouper._calibration_base import score_base
 from grouper._calibration_cases import Gathered, gather
 from grouper._calibration_files import Calibration, Folder, draft_folder
@@ -65,13 +66,15 @@ def calibrate(
     weights = len(given.year_weights)
     if base is not None:
         scheme = base if isinstance(base, DipScheme) else load_catalogue(base)
-        found = gather(cases, scheme, given.year_by, weights, match=True, **how)
+        with _progress.share(0, 0.8):
+            found = gather(cases, scheme, given.year_by, weights, match=True, **how)
         return score_base(found, scheme, given, last)
     with tempfile.TemporaryDirectory() as name:
         draft_folder(Path(name), given.model_dump())
         scheme = load_dip(Path(name), drafting=True)
         folder = Folder.of(scheme, given.score_scale, given.score_decimals)
-        found = gather(cases, scheme, given.year_by, weights, match=False, **how)
+        with _progress.share(0, 0.5):
+            found = gather(cases, scheme, given.year_by, weights, match=False, **how)
     return _build(found, folder, given, last, threads)
 
 
@@ -83,14 +86,16 @@ def _build(
     threads: int | None,
 ) -> Calibration:
     core, threshold, share = core_keys(found, draft, options)
-    matched = match(found, draft, core, threads)
+    with _progress.share(0.6, 0.75):
+        matched = match(found, draft, core, threads)
     mixed_threshold = (options.mixed_threshold or options.threshold) * found.years_with_cases
     if options.coverage is not None and options.mixed_threshold is None:
         mixed_threshold = threshold
     keys = core
     if options.mixed is not False:
         keys = [*core, *mixed_keys(found, draft, matched, mixed_threshold)]
-        matched = match(found, draft, keys, threads)
+        with _progress.share(0.75, 0.9):
+            matched = match(found, draft, keys, threads)
     if not keys:
         left = int((~found.clean).sum())
         message = (

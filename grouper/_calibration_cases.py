@@ -22,6 +22,7 @@ from grouper import _chunks
 from grouper._arrow import text_array
 from grouper._cases import FAULT, NUMBERS, REQUIRED, TEXTS, CaseBatch, encode_with, repeated
 from grouper._grouping import as_table, dip_cases, group_dip_range
+from grouper._progress import heard
 from grouper._statistics import MOST_FEN
 from grouper._streaming import iter_cases
 from grouper.io import ColumnMap
@@ -127,10 +128,12 @@ def gather(
         source = as_table(source) if all(isinstance(c, dict) for c in source) else source
     wanted = {*REQUIRED, *NUMBERS, *TEXTS, *WEIGHTS, *DATES, year_by, "total_cost_fen", FAULT}
     for part in iter_cases(source, wanted, columns=columns, threads=threads):
-        batch = encode_with(part.table, scheme, of_dx, of_px, threads=threads)
+        with heard(None):  # what tells is the reading of pieces
+            batch = encode_with(part.table, scheme, of_dx, of_px, threads=threads)
         pieces.counts.update({k: n for k, n in {**part.counts, **batch.counts}.items() if n})
         pieces.ids.append(text_array(part.table["case_id"]))
-        _keep(pieces, batch, scheme, year_by, match, threads)
+        with heard(None):
+            _keep(pieces, batch, scheme, year_by, match, threads)
     return _join(pieces, weights, of_dx.texts, of_px.texts)
 
 

@@ -189,7 +189,7 @@ class Calibration:
         CaseFileError : the folder exists and is no catalogue, or `overwrite` is not given.
         """
         target = Path(folder).resolve()
-        _check_target(target, overwrite)
+        refuse_catalogue(target, overwrite)
         name = id or target.name
         about = {"id": name, "title": title or name, "valid_from": None, "valid_to": None}
         measured = {"groups.csv, auxiliary.csv": source}
@@ -212,7 +212,7 @@ class Calibration:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def refuse_catalogue(target: Path, overwrite: bool) -> None:
     if target.is_file():
         raise CaseFileError("is a file; name a new folder", file=target.name)
     held = {p.name for p in target.iterdir()} if target.exists() else set()

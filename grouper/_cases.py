@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from grouper import _chunks
 from grouper._arrow import Array, check_memory, text_array
+from grouper._progress import share
 from grouper.errors import CaseSchemaError
 from grouper.kernels import codes as kernels
 from grouper.tables import CodeList, DrgScheme, Reason, Scheme
@@ -125,19 +126,22 @@ def encode_with(
     counts: Counter[str] = Counter()
     n = len(cases)
     listed = scheme.code_list
-    dx_off, dx = _encode_lists(
-        cases["diagnoses"], _Reader(of_dx, "diagnoses", listed, counts, threads)
-    )
-    px_off, px = _encode_lists(
-        cases["procedures"], _Reader(of_px, "procedures", listed, counts, threads)
-    )
+    with share(0, 0.6):
+        dx_off, dx = _encode_lists(
+            cases["diagnoses"], _Reader(of_dx, "diagnoses", listed, counts, threads)
+        )
+    with share(0.6, 1):
+        px_off, px = _encode_lists(
+            cases["procedures"], _Reader(of_px, "procedures", listed, counts, threads)
+        )
     warn = np.zeros(n, np.uint32)
     if isinstance(scheme, DrgScheme):
         px_off, px = _grey_procedures(scheme, px_off, px, warn)
     if (px == BLANK_CODE).any():
         px_off, px = _drop(px_off, px, np.zeros(int(px.max()) + 2, np.uint8))
-    for off, ids, first in ((dx_off, dx, 1), (px_off, px, 0)):
-        _chunks.run(partial(kernels.blank_repeats, off, ids, first), n, threads)
+    with share(1, 1):
+        for off, ids, first in ((dx_off, dx, 1), (px_off, px, 0)):
+            _chunks.run(partial(kernels.blank_repeats, off, ids, first), n, threads)
     facts = _facts(cases, scheme)
     reject = _reject(cases, facts, twice)
     if refused:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from typing import TypeVar
 
 from grouper import _platform
+from grouper._progress import told
 
 T = TypeVar("T")
 
 STEP = 1 << 16
-
-WATCH: ContextVar[Callable[[int, int], None] | None] = ContextVar("WATCH", default=None)
-"""Who is told how many rows of how many are done: a progress bar, if somebody looks."""
 
 
 def cores() -> int:
@@ -29,15 +26,6 @@ def run(
     threads = threads or cores()
     ranges = [(a, min(a + step, n)) for a in range(0, n, step)]
     if threads == 1 or len(ranges) <= 1:
-        return list(_watched((task(a, b) for a, b in ranges), ranges))
+        return [task(a, b) for a, b in told(ranges, len(ranges))]
     with ThreadPoolExecutor(threads) as pool:
-        return list(_watched(pool.map(lambda r: task(*r), ranges), ranges))
-
-
-def _watched(answers: Iterable[T], ranges: Sequence[tuple[int, int]]) -> Iterator[T]:
-    """Pass answers on; tell after each how far it is."""
-    watch = WATCH.get()
-    for (_, stop), answer in zip(ranges, answers, strict=True):
-        if watch is not None:
-            watch(stop, ranges[-1][1])
-        yield answer
+        return list(told(pool.map(lambda r: task(*r), ranges), len(ranges)))

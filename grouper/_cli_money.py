@@ -91,6 +91,7 @@ def settle(
     """
     check_output(output, overwrite=overwrite)
     table = grouper.read_grouped(grouped)
+    step.expect(table)
     known = {"inputs": [_runs.about_file(Path(grouped))]}
     order = _runs.Order(policy, hospitals, ledger, prior, period, threads)
     origin = _runs.Origin(grouped, is_grouped=True)
@@ -148,6 +149,7 @@ def run_cases(
     grouper run cases.csv --policy city -o run                # the editions that the city adopts
     """
     check_output(output, overwrite=overwrite)
+    step.expect(cases)
     scheme = _runs.schemes_of(schemes, policy)
 
     def group() -> tuple[grouper.GroupedBatch, dict[str, Any]]:

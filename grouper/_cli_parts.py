@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import locale
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from grouper import _chunks, _row_proof
+from grouper import _progress
 from grouper._database import Address, is_database
+from grouper._messages import Lang, refusal, sentence, word
 from grouper._reading import find_files
-from grouper.errors import CaseFileError
+from grouper._row_proof import STATUSES
+from grouper.errors import CaseFileError, GrouperError
 from grouper.tables import policy_ids, scheme_ids
 
 
@@ -122,72 +125,106 @@ def refuse_input(cases: str, output: str) -> None:
         raise CaseFileError("is an input; name another output", file=target.name)
 
 
-def color() -> bool | None:
-    """Tell whether to colour: None = on a terminal alone; never where NO_COLOR is set."""
-    return False if os.environ.get("NO_COLOR") else None
+class Steps:
+    """Runs the steps of a command; on a terminal with a bar, the rate and the time left."""
 
+    def __init__(self) -> None:
+        self.amount, self.unit = 0.0, ""
 
-def step(name: str, work: Callable[[], Any]) -> Any:
-    """Run a step; on a terminal say which one, and how far it is where it is long."""
-    if not sys.stderr.isatty():
-        return work()
-    bar = _Bar(name)
-    before = _chunks.WATCH.set(bar)
-    try:
-        return work()
-    finally:
-        _chunks.WATCH.reset(before)
-        bar.close()
-
-
-LONG = 300_000
-"""Rows from which a step has a bar."""
-
-
-class _Bar:
-    """A line on the terminal: which step, how far, rows a second, time left; gone when it is done."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.total, self.done = name, 0, 0
-        self.bar: Any = None
-        click.echo(f"{name} …\r", err=True, nl=False)
-
-    def __call__(self, done: int, total: int) -> None:
-        """Take note of rows that are done."""
-        if total < LONG:
+    def expect(self, cases: Any) -> None:
+        """Learn how much there is to do: rows, where the files or the table tell, else megabytes."""
+        self.amount, self.unit = 0.0, ""
+        if not sys.stderr.isatty():
             return
-        if self.bar is None or total != self.total or done < self.done:
-            self._end()
-            self.total, self.done, self.start = total, 0, time.monotonic()
-            self.bar = click.progressbar(
-                length=total,
-                label=self.name,
-                file=sys.stderr,
-                item_show_func=lambda rate: rate or "",
-                show_pos=False,
-            )
-        rate = done / max(time.monotonic() - self.start, 1e-3)
-        self.bar.update(done - self.done, f"{rate:,.0f} rows/s")
-        self.done = done
+        if hasattr(cases, "num_rows"):
+            self.amount, self.unit = cases.num_rows, "cases"
+            return
+        named = [cases] if isinstance(cases, str) else cases
+        with contextlib.suppress(GrouperError, OSError, ValueError):
+            files = [path for name in named for path in find_files(name)]
+            rows = [parquet_rows(path) for path in files]
+            self.amount, self.unit = sum(p.stat().st_size for p in files) / 1e6, "MB"
+            if all(rows):
+                self.amount, self.unit = sum(rows), "cases"
 
-    def _end(self) -> None:
-        if self.bar is not None:
-            self.bar.render_finish()
-            self.bar = None
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run a step and return what it gives."""
+        if not sys.stderr.isatty():
+            return work()
+        start, whole = time.monotonic(), 1000
 
-    def close(self) -> None:
-        """Leave the line blank."""
-        self._end()
-        click.echo("\r\033[K", err=True, nl=False)
+        def rate(done: float) -> str:
+            spent = max(time.monotonic() - start, 1e-3)
+            return f"{self.amount * done / spent:,.0f} {word(self.unit, language())}/s"
+
+        with click.progressbar(
+            length=whole,
+            label=f"{word(name, language()):12}",
+            item_show_func=lambda said: said if self.amount else None,
+            file=sys.stderr,
+            width=24,
+        ) as bar:
+
+            def heard(done: float) -> None:
+                place = min(int(whole * done), whole - 1)
+                if place > bar.pos:
+                    bar.update(place - bar.pos, rate(done))
+
+            with _progress.heard(heard):
+                result = work()
+            table = getattr(result, "table", None)
+            if table is not None:
+                self.amount, self.unit = table.num_rows, "cases"
+            bar.update(whole - bar.pos, rate(1))
+        return result
+
+
+step = Steps()
+
+
+def parquet_rows(path: Path) -> int:
+    """Return the rows of a Parquet file by its footer, 0 for another."""
+    if path.suffix.casefold() != ".parquet":
+        return 0
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
 
 
 def strict_code(facts: Mapping[str, Any], strict: bool) -> int:
     return int(strict and facts["status"]["grouped"] < facts["cases"])
 
 
-def language() -> str:
-    name = locale.getlocale()[0] or os.environ.get("LANG", "")
+def language(words: Sequence[str] = ()) -> Lang:
+    """Return zh or en: as --lang says, of the command or before it, else by the locale."""
+    context = click.get_current_context(silent=True)
+    while context is not None:
+        if asked := context.params.get("lang"):
+            return "zh" if asked == "zh" else "en"
+        context = context.parent
+    for k, text in enumerate(words):  # no command was reached
+        name, _, value = text.partition("=")
+        if name == "--lang":
+            return "zh" if (value or "".join(words[k + 1 : k + 2])) == "zh" else "en"
+    told = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    name = next(filter(None, told), None) or locale.getlocale()[0] or ""
     return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def complain(message: str, words: Sequence[str] = ()) -> None:
+    """Say a refusal on stderr, in the language asked for; red on a terminal."""
+    lang = language(words)
+    paint(f"grouper: {refusal(message, lang)}", "red", err=True)
+
+
+def paint(text: str, colour: str, *, err: bool = False) -> None:
+    """Print a line, in colour on a terminal only, and not where NO_COLOR is set."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    click.secho(text, fg=None if plain else colour, err=err)
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -195,22 +232,50 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
         return
+    lang = language()
     for name, value in facts.items():
-        if name == "rows" and isinstance(value, Mapping):
-            click.echo("\n".join(_row_proof.lines(value, SHOWN)))
-            continue
         if value in ({}, [], (), None, ""):
             continue
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v not in ((), []))
-        if isinstance(value, list):
-            for item in value:
-                text = item
-                if isinstance(item, Mapping):
-                    text = ", ".join(f"{k} {plain(v)}" for k, v in item.items())
-                click.echo(f"{name}: {text}")
+        if name == "rows" and isinstance(value, Mapping):
+            click.echo("\n".join(proof_lines(value, lang)))
             continue
-        click.echo(f"{name}: {plain(value)}")
+        label = word(name, lang)
+        for item in value if isinstance(value, list) else [value]:
+            text = pairs(item, lang) if isinstance(item, Mapping) else plain(item)
+            click.echo(f"{label}: {text}")
+
+
+def pairs(found: Mapping[str, Any], lang: Lang) -> str:
+    """Say names with their values; of the values those that are words of ours are spoken too."""
+    kept = {k: v for k, v in found.items() if v not in ((), [])}
+    return ", ".join(f"{word(k, lang)} {word(plain(v), lang)}" for k, v in kept.items())
+
+
+def proof_lines(proof: Mapping[str, Any], lang: Lang) -> list[str]:
+    """Say the proof of rows: all, each file and month, hospitals with rows not grouped."""
+    said = [f"{word('rows', lang)}: {_row_words(proof, lang)}"]
+    for key in ("by_file", "by_month", "by_hospital"):
+        found = proof.get(key, [])
+        name = key.removeprefix("by_")
+        if key == "by_hospital":
+            if found:
+                said.append(
+                    f"  {word('hospitals', lang)}: {sentence('adds_up', lang, n=len(found))}"
+                )
+            found = [r for r in found if r["input"] != r["grouped"]]
+            found.sort(key=lambda r: r["grouped"] - r["input"])
+        if len(found) > 1 or key == "by_hospital":
+            none = sentence("nothing_named", lang)
+            label = word(name, lang)
+            said += [f"  {label} {r[name] or none}: {_row_words(r, lang)}" for r in found[:SHOWN]]
+        if len(found) > SHOWN:
+            said.append(f"  … {sentence('more', lang, n=len(found) - SHOWN)}")
+    return said
+
+
+def _row_words(line: Mapping[str, Any], lang: Lang) -> str:
+    parts = " + ".join(f"{line[s]:,} {word(s, lang)}" for s in STATUSES)
+    return f"{line['input']:,} = {parts}"
 
 
 def plain(value: Any) -> str:

@@ -20,6 +20,7 @@ from grouper._cli_parts import (
     language,
     print_facts,
 )
+from grouper._messages import sentence, word
 
 ID = click.option("--id", "id_", metavar="ID", help="Of the scheme; default: the folder's name.")
 TITLE = click.option("--title", metavar="TEXT", help="Of the scheme.")
@@ -50,7 +51,7 @@ def list_tables(as_json: bool) -> int:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
     for kind, items in found.items():
-        click.echo(f"{kind}:")
+        click.echo(f"{word(kind, language())}:")
         for name, title in items.items():
             click.echo(f"  {name:18} {title}")
     return 0
@@ -110,16 +111,21 @@ def check_table(
     if cases is not None:
         found = grouper.check_cases(name, cases, columns=columns, codes=codes)
         touched = [(t.finding, t.cases) for t in found]
-    weights = Counter(f.severity for f, _ in touched)
+    weights, lang = Counter(f.severity for f, _ in touched), language()
     if as_json:
         rows = [{**f._asdict(), "severity": f.severity, "cases": n} for f, n in touched]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
     else:
         for f, n in touched:
-            counted = "" if n is None else f" [{n:,} cases]"
-            click.echo(f"{f.severity:7} {f.code} {f.place}: {f.message}{counted}")
-        said = ", ".join(f"{weights[s]} {s}s" for s in ("error", "warning", "note") if weights[s])
-        click.echo(f"{name}: {said or 'nothing found'}")
+            counted = "" if n is None else f" [{sentence('touched', lang, n=n)}]"
+            click.echo(f"{word(f.severity, lang):7} {f.code} {f.place}: {f.message}{counted}")
+        plural = "" if lang == "zh" else "s"
+        said = ", ".join(
+            f"{weights[s]} {word(s, lang)}{plural}"
+            for s in ("error", "warning", "note")
+            if weights[s]
+        )
+        click.echo(f"{name}: {said or sentence('nothing_found', lang)}")
     return 2 if weights["error"] else 0
 
 

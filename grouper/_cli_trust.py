@@ -17,11 +17,13 @@ from grouper._cli_parts import (
     SHOWN,
     THREADS,
     language,
+    paint,
     plain,
     print_facts,
     refuse_input,
     step,
 )
+from grouper._messages import sentence, word
 from grouper._quality import QualityReport
 from grouper._verify import Sources
 
@@ -77,6 +79,7 @@ def check(
     for path in filter(None, (output, report)):
         refuse_input(cases, path)
     speech = lang or language()
+    step.expect(cases)
     found: QualityReport = step(
         "checking",
         lambda: grouper.check_quality(
@@ -107,21 +110,24 @@ def check(
 
 def _print(facts: dict[str, Any], found: QualityReport) -> None:
     """Print the counts, the rules that fail, and how many cannot be judged and why."""
+    lang = language()
     rules = facts.pop("rules")
     absent = facts.pop("absent_fields")
     print_facts(facts, False)
     failing = sorted((r for r in rules if r["failed"]), key=lambda r: -r["failed"])
     for r in failing:
         share = f"{100 * r['failed'] / found.cases:.1f} %"
-        money = f"{r['money_touched_fen'] / 100:,.2f} yuan"
-        click.echo(f"{r['severity']:8}{r['rule']}: {plain(r['failed'])} cases, {share}, {money}")
+        fen = r["money_touched_fen"]
+        money = f"{fen // 100:,}.{fen % 100:02}"
+        said = sentence("rule_fails", lang, n=plain(r["failed"]), share=share, money=money)
+        click.echo(f"{word(r['severity'], lang):8}{r['rule']}: {said}")
         click.echo(f"        {r['message']}")
     resting = [r for r in rules if r["not_evaluable"] == found.cases > 0]
     passed = len(rules) - len(failing) - len(resting)
-    click.echo(f"rules: {len(rules)}; fail somewhere {len(failing)}, pass {passed}")
+    click.echo(sentence("rules_end", lang, n=len(rules), failing=len(failing), passed=passed))
     if resting:
         names = ", ".join(absent[:SHOWN]) + (" …" if len(absent) > SHOWN else "")
-        click.echo(f"not evaluable in any case: {len(resting)}; fields not there: {names}")
+        click.echo(sentence("rules_rest", lang, n=len(resting), names=names))
 
 
 @click.command()
@@ -169,6 +175,7 @@ def verify(
     \b
     grouper verify region-year/run --sample 1000
     """
+    lang = language()
     found = grouper.verify_run(
         run,
         Sources(cases, schemes, policy, hospitals, ledger, prior, columns),
@@ -181,9 +188,12 @@ def verify(
         print_facts({"run": run, "passed": found.passed, "checks": found.checks}, as_json)
     else:
         for c in found.checks:
-            click.echo(f"{WORDS[c['passed']]:8}{c['check']}: {c['found']}")
-        click.echo("verified" if found.passed else "not verified")
+            said, colour = MARKS[c["passed"]]
+            paint(f"{sentence(said, lang):8}{c['check']}: {c['found']}", colour)
+        end = ("verified", "green") if found.passed else ("not_verified", "red")
+        paint(sentence(end[0], lang), end[1])
     return 0 if found.passed else 2
 
 
-WORDS = {True: "passed", False: "FAILED", None: "not done"}
+MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("not_done", "yellow")}
+"""What a check ended as: its sentence and its colour."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grouper import _chunks
+from grouper import _chunks, _progress
 from grouper._arrow import check_memory, text_array
 from grouper._cases import READ, CaseBatch, check_schema, encode, repeated
 from grouper._grouped import GroupedBatch, Part
@@ -71,7 +71,10 @@ def group(
     scheme = load_scheme(scheme) if isinstance(scheme, str | Path) else scheme
     table = as_table(cases)
     if isinstance(scheme, Scheme) and codes in CODINGS:
-        return group_encoded(encode(table, scheme, codes=codes, threads=threads), threads=threads)
+        with _progress.share(0, 0.7):
+            batch = encode(table, scheme, codes=codes, threads=threads)
+        with _progress.share(0.7, 1):
+            return group_encoded(batch, threads=threads)
     check_schema(table.schema)
     check_memory((name, table[name]) for name in READ if name in table.schema.names)
     counts: Counter[str] = Counter()

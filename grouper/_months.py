@@ -31,6 +31,7 @@ from grouper._funds import (
 from grouper._ledger import DIFFERENCES, Entry
 from grouper._pricing import round_half_up
 from grouper._prior import FrozenMonth, Prior
+from grouper._progress import told
 from grouper.errors import SettlementError
 from grouper.tables._policy import Policy
 from grouper.tables._types import I64
@@ -110,7 +111,8 @@ def settle_months(
     found = Months(np.full(len(claimed.rows), UNSETTLED, np.int64))
     carried: dict[tuple[str, str, str], int] = {}
     budgets = {u.key: month_budgets(claimed.policy, u) for u in units if u.line == FUND}
-    for month in sorted({m for u in units for m in months_of(u)}):
+    in_order = sorted({m for u in units for m in months_of(u)})
+    for month in told(in_order, len(in_order)):
         mine = [u for u in units if month in months_of(u)]
         mine += _carrying(units, mine, month, carried)
         frozen = prior.months.get(month)

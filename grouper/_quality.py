@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from grouper import _chunks
 from grouper._arrow import text_array
 from grouper._grouping import group
+from grouper._progress import heard, share, told
 from grouper._quality_lists import CASE, GROUP, I64, SCHEMA, Lists, Values, read_lists
 from grouper._quality_values import Bits, Evaluator, Sources, Word
 from grouper.io import ColumnMap, FileRead
@@ -140,17 +141,20 @@ def check_quality(
     loaded = rules if isinstance(rules, QualityRules) else load_quality(rules, SCHEMA)
     loaded = switched(loaded, only, without)
     by = load_scheme(scheme) if isinstance(scheme, str) else scheme
-    lists = read_lists(cases, loaded, columns=columns, threads=threads)
+    with share(0, 0.4):
+        lists = read_lists(cases, loaded, columns=columns, threads=threads)
     calls = {c for r in loaded.rules for c in r.condition.calls}
     if by is not None and GROUP in {f for r in loaded.rules for f in r.condition.fields}:
-        lists.fields[GROUP.key] = _groups(lists, by, codes, threads)
-    evaluator = Evaluator(lists, _sources(by, codes, calls))
+        with share(0.4, 0.6):
+            lists.fields[GROUP.key] = _groups(lists, by, codes, threads)
+    with heard(None):  # the chapters of codes are asked by groupings of their own
+        evaluator = Evaluator(lists, _sources(by, codes, calls))
 
     def judge(rule: QualityRule) -> _Judged:
         return _judge(rule, evaluator, lists)
 
-    with ThreadPoolExecutor(threads or _chunks.cores()) as pool:
-        judged = list(pool.map(judge, loaded.rules))
+    with ThreadPoolExecutor(threads or _chunks.cores()) as pool, share(0.6, 1):
+        judged = list(told(pool.map(judge, loaded.rules), len(loaded.rules)))
     return _report(judged, lists, lang)
 
 

@@ -33,8 +33,8 @@ from grouper._reconcile_fields import (
     places_of,
     short,
 )
-from grouper.errors import CaseFileError, CaseSchemaError
-from grouper.io import ColumnMap, _nearest, is_personal
+from grouper.errors import CaseFileError, CaseSchemaError, nearest
+from grouper.io import ColumnMap, is_personal
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ def _unmappable(name: str, header: str, headers: Sequence[str]) -> str:
     if is_personal(header):
         return f'[columns] {name} = "{header}": the header looks personal: it is never read'
     if header not in headers:
-        near = _nearest(header, [h for h in headers if not is_personal(h)])
+        near = nearest(header, [h for h in headers if not is_personal(h)])
         hint = f"; the nearest is {near!r}" if near else ""
         return f'[columns] {name} = "{header}": no such header{hint}'
     return ""

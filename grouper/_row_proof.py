@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,26 +95,3 @@ def _months(cases: pa.Table) -> Any:
         return None
     months = pc.strftime(pc.coalesce(*held), "%Y-%m")
     return text_array(months)
-
-
-def lines(proof: Mapping[str, Any], most: int) -> list[str]:
-    """Say the proof in words: all rows, each file and month, hospitals with rows not grouped."""
-    said = [f"rows: {_words(proof)}"]
-    for key in ("by_file", "by_month", "by_hospital"):
-        found = proof.get(key, [])
-        name = key.removeprefix("by_")
-        if key == "by_hospital":
-            if found:
-                said.append(f"  hospitals: {len(found)}, each adds up")
-            found = [r for r in found if r["input"] != r["grouped"]]
-            found.sort(key=lambda r: r["grouped"] - r["input"])
-        if len(found) > 1 or key == "by_hospital":
-            said += [f"  {name} {r[name] or '(none)'}: {_words(r)}" for r in found[:most]]
-        if len(found) > most:
-            said.append(f"  … {len(found) - most} more: --json has them all")
-    return said
-
-
-def _words(line: Mapping[str, Any]) -> str:
-    parts = " + ".join(f"{line[s]:,} {s}" for s in STATUSES)
-    return f"{line['input']:,} = {parts}"

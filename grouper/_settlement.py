@@ -30,6 +30,7 @@ from grouper._ledger import DECISIONS, Entry, in_order, place_pools, read_entrie
 from grouper._ledger_rows import Rows, read_rows
 from grouper._months import lines_paid_before
 from grouper._prior import Prior, read_prior
+from grouper._progress import share
 from grouper._results import Settlement
 from grouper._settling import Known, Run, Span
 from grouper.errors import SettlementError
@@ -73,17 +74,20 @@ def settle(
     span = _span(policy, period)
     counts: Counter[str] = Counter()
     earlier = read_prior(prior)
-    rows, known = _rows_of(grouped, policy, hospitals, span, counts)
+    with share(0, 0.2):
+        rows, known = _rows_of(grouped, policy, hospitals, span, counts)
     given = read_entries(ledger, counts)
     _refuse_edition(rows, policy)
-    claimed = find_claims(rows, policy, earlier.last_year, threads)
+    with share(0.2, 0.5):
+        claimed = find_claims(rows, policy, earlier.last_year, threads)
     units = find_units(claimed, lambda r: Closing(claimed).owed_at_price(r, r))
     entries = place_pools(given, pools_of(units))
     decisions = _decisions(rows, entries, counts, strict=not span.is_month)
     _check_prior(policy, earlier, span, counts)
     units = [*units, *lines_paid_before(units, earlier)]
     run = Run(policy, claimed, units, entries, decisions, earlier, span, known, counts)
-    return run.month() if span.is_month else run.clearing()
+    with share(0.5, 1):
+        return run.month() if span.is_month else run.clearing()
 
 
 def _span(policy: Policy, period: str | None) -> Span:

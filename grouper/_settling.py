@@ -31,6 +31,7 @@ from grouper._manifest import manifest
 from grouper._months import Months, settle_months, value_for
 from grouper._pricing import round_half_up
 from grouper._prior import Prior
+from grouper._progress import share, told
 from grouper._results import (
     Settlement,
     case_table,
@@ -164,13 +165,17 @@ class Run:
         months = Months(np.zeros(0, np.int64))
         if is_year:
             self._refuse_absent()
-            months = settle_months(self.claimed, self._scored(), self.units, amounts, self.prior)
+            with share(0, 0.6):
+                months = settle_months(
+                    self.claimed, self._scored(), self.units, amounts, self.prior
+                )
         claims = decided(self.claimed, self._scored(), None)
         closing = Closing(claims)
         cleared: list[Cleared] = []
         values: dict[tuple[str, date], PointValue | None] = {}
         special = self._special_amounts if self._from_reserve() else _no_amounts
-        for unit in sorted(self.units, key=lambda u: u.line != FUND):
+        in_order = sorted(self.units, key=lambda u: u.line != FUND)
+        for unit in told(in_order, len(in_order)):
             price = None
             if unit.line == FUND:
                 closed = closing.close(unit)

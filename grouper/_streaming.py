@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from grouper import io
 from grouper._columns import BY_NAME
+from grouper._progress import heard, tell
 from grouper._reading import FAULT, FileRead, find_files
 from grouper.errors import CaseFileError
 
@@ -35,20 +36,22 @@ def iter_cases(
     ------
     CaseFileError, CaseSchemaError : as `read_cases`.
     """
-    if isinstance(source, list | tuple):
-        if all(isinstance(case, dict) for case in source):
-            raise TypeError("cases as a list of dicts: make a table of them first")
-        for one in source:
-            yield from iter_cases(one, wanted, columns=columns, threads=threads)
-        return
-    if not isinstance(source, str | Path):
-        yield io.read_cases(source, columns=columns, threads=threads)
-        return
-    for path in find_files(source):
-        if path.name.casefold().endswith(PARQUET):
-            yield from _row_groups(path, set(wanted), columns, threads)
+    if isinstance(source, list | tuple) and all(isinstance(case, dict) for case in source):
+        raise TypeError("cases as a list of dicts: make a table of them first")
+    sources = source if isinstance(source, list | tuple) else [source]
+    pieces = [
+        p for one in sources for p in (find_files(one) if isinstance(one, str | Path) else [one])
+    ]
+    for k, piece in enumerate(pieces):
+        if isinstance(piece, Path) and piece.name.casefold().endswith(PARQUET):
+            for done, part in _row_groups(piece, set(wanted), columns, threads):
+                yield part
+                tell((k + done) / len(pieces))
         else:
-            yield io.read_cases(path, columns=columns, threads=threads)
+            with heard(None):
+                part = io.read_cases(piece, columns=columns, threads=threads)
+            yield part
+            tell((k + 1) / len(pieces))
 
 
 def _row_groups(
@@ -56,7 +59,8 @@ def _row_groups(
     wanted: set[str],
     columns: io.ColumnMap | Path | str | None,
     threads: int | None,
-) -> Iterator[io.CaseTable]:
+) -> Iterator[tuple[float, io.CaseTable]]:
+    """Yield (share of the file, cases) of each row group."""
     given = columns if isinstance(columns, io.ColumnMap) else None
     if columns is not None and given is None:
         given = io.load_map(str(columns))
@@ -69,8 +73,9 @@ def _row_groups(
                 table = file.read_row_group(k, read, use_threads=threads != 1)
             else:
                 table = file.schema_arrow.empty_table().select(read)
-            part = io.read_cases(table, columns=given, threads=threads)
-            yield part
+            with heard(None):
+                part = io.read_cases(table, columns=given, threads=threads)
+            yield (k + 1) / max(file.num_row_groups, 1), part
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         if isinstance(e, CaseFileError):
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from grouper._columns import BY_NAME
 from grouper._grouped import RESULT
-from grouper.errors import CaseFileError, CaseSchemaError
+from grouper.errors import CaseFileError, CaseSchemaError, nearest
 
 HOSPITALS = {
     "hospital_id": pa.string(),
@@ -102,10 +102,7 @@ def _read_list(
     header = [h.strip() for h in rows[0]] if rows else []
     if twice := sorted({h for h in header if header.count(h) > 1 and h}):
         raise CaseSchemaError([f"{path.name}: the header {h!r} stands twice" for h in twice])
-    if lacking := [c for c in needed if c not in header]:
-        have = ", ".join(header) or "nothing"
-        faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
-        raise CaseSchemaError([*faults, f"it has {have}"])
+    _check_needed(path, header, needed, kinds, what)
     columns: dict[str, list[Any]] = {name: [] for name in header if name}
     faults = []
     for line, cells in enumerate(rows[1:], 2):
@@ -126,6 +123,21 @@ def _read_list(
     return pa.table(
         {n: pa.array(values, kinds.get(n, pa.string())) for n, values in columns.items()}
     )
+
+
+def _check_needed(
+    path: Path, header: Sequence[str], needed: Sequence[str], known: Iterable[str], what: str
+) -> None:
+    """Refuse a table that lacks columns; name the header that may be meant."""
+    lacking = [c for c in needed if c not in header]
+    if not lacking:
+        return
+    known, faults = set(known), []
+    for c in lacking:
+        near = nearest(c, [h for h in header if h not in known])
+        hint = f"; the nearest header is {near!r}" if near else ""
+        faults.append(f"{path.name}: column {c!r} of the {what} is missing{hint}")
+    raise CaseSchemaError([*faults, f"it has {', '.join(header) or 'nothing'}"])
 
 
 def _cell(text: str, kind: pa.DataType) -> Any:
@@ -166,10 +178,7 @@ def _read(path: Path | str, kinds: dict[str, Any], needed: Sequence[str], what: 
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
         said = _CELLS.sub(lambda found: found[1] or "…", str(e))
         raise CaseFileError(f"cannot be read as {what}: {said}", file=path.name) from None
-    if lacking := [c for c in needed if c not in table.schema.names]:
-        have = ", ".join(table.schema.names)
-        faults = [f"{path.name}: column {c!r} of the {what} is missing" for c in lacking]
-        raise CaseSchemaError([*faults, f"it has {have}"])
+    _check_needed(path, table.schema.names, needed, kinds, what)
     if "warnings" in table.schema.names and pa.types.is_string(table["warnings"].type):
         k = table.schema.get_field_index("warnings")
         lists = pc.split_pattern(pc.fill_null(table["warnings"], ""), "|")

@@ -69,10 +69,8 @@ def write_table(table: pa.Table, path: Path | str) -> None:
     CaseFileError : the ending is unknown, the table does not fit Excel, or the disk refuses.
     """
     path = Path(path)
-    write = _WRITERS.get(path.suffix.casefold())
-    if write is None:
-        known = ", ".join(_WRITERS)
-        raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
+    refuse_ending(path)
+    write = _WRITERS[path.suffix.casefold()]
     _atomic.sweep(path)
     with replacing(path) as file:
         write(table, file, path.name)
@@ -225,6 +223,14 @@ def write_run(
         if hidden != target:
             shutil.rmtree(hidden, ignore_errors=True)
     return target
+
+
+def refuse_ending(path: Path | str) -> None:
+    """Refuse a file of a kind that is not written."""
+    path = Path(path)
+    if path.suffix.casefold() not in _WRITERS:
+        known = ", ".join(_WRITERS)
+        raise CaseFileError(f"of no known kind; a result ends in {known}", file=path.name)
 
 
 def check_output(folder: Path | str, *, overwrite: bool = False) -> None:

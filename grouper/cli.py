@@ -25,6 +25,7 @@ from grouper import (
     _platform,
     _runs,
 )
+from grouper._calibration_files import refuse_catalogue
 from grouper._cli_parts import (
     A_POLICY,
     A_SCHEME,
@@ -40,7 +41,7 @@ from grouper._cli_parts import (
     SHOWN,
     STRICT,
     THREADS,
-    color,
+    complain,
     language,
     print_facts,
     refuse_input,
@@ -48,35 +49,40 @@ from grouper._cli_parts import (
     strict_code,
 )
 from grouper._database import Address, is_database, write_tables
+from grouper._messages import sentence
+from grouper._writing import refuse_ending
 from grouper.errors import GrouperError
 
 
 def main() -> NoReturn:
     """Run the command line; every refusal is one message and exit code 2."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="grouper", standalone_mode=False)
     except GrouperError as e:
-        click.secho(f"grouper: {e}", err=True, fg="red", color=color())
+        complain(str(e), sys.argv)
         code = 2
     except click.exceptions.Abort:
-        click.echo("grouper: interrupted; nothing was written", err=True)
+        complain(sentence("interrupted", language(sys.argv)), sys.argv)
         code = 130
     except click.ClickException as e:
-        e.show()
+        if isinstance(e, click.UsageError) and e.ctx is not None:
+            click.echo(e.ctx.get_usage(), err=True)
+        complain(e.format_message(), sys.argv)
         code = 2
     except OSError as e:
         if _platform.is_reader_gone(e):
             _platform.drop_output()
             code = 0
         else:
-            click.echo(f"grouper: {e}", err=True)
+            complain(str(e), sys.argv)
             code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(grouper.__version__, prog_name="grouper")
-def cli() -> None:
+@LANG
+def cli(lang: str | None) -> None:
     """Group hospital discharges into DRG or DIP groups and pay them under a global budget.
 
     \b
@@ -129,6 +135,9 @@ def group(
     """
     if output:
         refuse_input(cases, output)
+        if not is_database(output):
+            refuse_ending(output)
+    step.expect(cases)
     scheme = _runs.schemes_of(schemes, policy)
     grouped, facts = _runs.group_files(cases, scheme, columns, codes, threads, step)
     if output and is_database(output):
@@ -137,7 +146,7 @@ def group(
         written = step("writing", lambda: write_tables({"": table}, output, facts["run_id"]))
         facts["output"] = {"address": Address.of(output).shown, "rows": written}
     elif output:
-        grouper.write_table(grouped.to_arrow(carry=True), output)
+        step("writing", lambda: grouper.write_table(grouped.to_arrow(carry=True), output))
         facts["output"] = output
     print_facts(facts, as_json)
     return strict_code(facts, strict)
@@ -251,9 +260,8 @@ def explain(
     if not found:
         raise click.ClickException(f"no case {case_id!r} among {len(table)} of {cases}")
     if len(found) > 1:
-        click.echo(
-            f"{len(found)} rows share case_id {case_id}: grouping rejects them all", err=True
-        )
+        said = sentence("share_id", language(), n=len(found), case_id=case_id)
+        click.echo(said, err=True)
     told: list[grouper.Trace | grouper.WhatIf] = []
     for case in found:
         scheme = _runs.scheme_of_case(_runs.schemes_of(schemes, policy), case)
@@ -376,6 +384,8 @@ def calibrate(
     grouper calibrate 2023.parquet 2024.parquet 2025.parquet --method dip -o catalogue
     grouper calibrate cases/ --method dip --base national -o scored
     """
+    refuse_catalogue(Path(output).resolve(), overwrite)
+    step.expect(cases)
     found = step(
         "calibrating",
         lambda: grouper.calibrate(

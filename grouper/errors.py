@@ -17,7 +17,8 @@ field and cure for a person. A bad *case* is never an exception: it is a row wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CacheError",
@@ -31,6 +32,13 @@ __all__ = [
     "SettlementError",
     "TableError",
 ]
+
+
+def nearest(name: str, among: Iterable[str], *, least: float = 0.5) -> str | None:
+    """Return the name most like a wrong one, None if none is; `least` 1 = the same but for case."""
+    folded = {x.casefold(): x for x in among if x}
+    near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=least)
+    return folded[near[0]] if near else None
 
 
 class GrouperError(Exception):
@@ -75,8 +83,11 @@ class SchemeNotFound(GrouperError, LookupError):
 
     def __init__(self, scheme_id: str, known: Sequence[str], *, kind: str = "scheme") -> None:
         self.scheme_id, self.known = scheme_id, list(known)
+        near = nearest(scheme_id, self.known)
+        hint = f"; the nearest is {near!r}" if near else ""
+        known = ", ".join(self.known)
         super().__init__(
-            f"no {kind} {scheme_id!r}; known: {', '.join(self.known)}; or give the path of a folder"
+            f"no {kind} {scheme_id!r}{hint}; known: {known}; or give the path of a folder"
         )
 
 

@@ -10,7 +10,6 @@ file; a number or date that cannot be read becomes null, is counted, and groupin
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections import Counter
@@ -29,9 +28,10 @@ from grouper._columns import BY_NAME, COLUMNS, Column
 from grouper._database import is_database
 from grouper._hashing import content_hash
 from grouper._layouts import is_long, join_long, renamed
+from grouper._progress import share, tell, told
 from grouper._reading import FAULT, FileRead
 from grouper._writing import RunFolder, read_run, write_run, write_table
-from grouper.errors import CaseFileError, CaseSchemaError
+from grouper.errors import CaseFileError, CaseSchemaError, nearest
 
 __all__ = [
     "CaseTable",
@@ -198,11 +198,12 @@ def read_with_sources(
             opened = [_reading.open_database(source)]
         else:
             opened = [_reading.open_table(source)]
-        for found in opened:
+        for k, found in enumerate(opened):
             plan = _plan(found.headers, given)
             faults += [f"{found.name}: {f}" if len(places) > 1 else f for f in plan.faults]
             if not faults:
-                parts.append(_read(found, plan, given, pool, faults))
+                with share(k / len(places), (k + 1) / len(places)):
+                    parts.append(_read(found, plan, given, pool, faults))
                 if also is not None and not faults:
                     also(found, given, parts[-1].table.num_rows)
     if faults:
@@ -334,7 +335,7 @@ def _named_headers(
             cure = "such a column is never read; give a pseudonym"
             faults.append(f'[columns] {name} = "{header}": the header looks personal: {cure}')
         elif header not in headers:
-            near = _nearest(header, [h for h in headers if h not in personal])
+            near = nearest(header, [h for h in headers if h not in personal])
             hint = f"; the nearest is {near!r}" if near else ""
             faults.append(f'[columns] {name} = "{header}": no such header{hint}')
         else:
@@ -353,15 +354,9 @@ def _named_headers(
 
 
 def _unknown(section: str, name: str) -> str:
-    near = _nearest(name, [x for c in COLUMNS for x in (c.name, c.name.removesuffix("_fen"))])
+    near = nearest(name, [x for c in COLUMNS for x in (c.name, c.name.removesuffix("_fen"))])
     hint = f"; the nearest is {near!r}" if near else ""
     return f"{section} {name}: no column of that name{hint}"
-
-
-def _nearest(name: str, among: Sequence[str]) -> str | None:
-    folded = {x.casefold(): x for x in among if x}
-    near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
-    return folded[near[0]] if near else None
 
 
 def _stand_in(plan: _Plan, given: ColumnMap) -> None:
@@ -384,7 +379,7 @@ def _check_required(plan: _Plan, headers: Sequence[str], personal: set[str]) -> 
     missing = [c for c in COLUMNS if c.required and c not in present]
     for column in missing:
         terms = (column.official, column.chinese)
-        near = next((h for h in free if h in terms), None) or _nearest(column.name, free)
+        near = next((h for h in free if h in terms), None) or nearest(column.name, free)
         hint = "no header is near it"
         if near:
             hint = f'the nearest header is {near!r}: if it is meant, map {column.name} = "{near}"'
@@ -448,7 +443,10 @@ def _read(
     places = sorted({p for p in (plan.fault_place, *(t.place for t in takes)) if p is not None})
     rows = source.load(places)
     loaded = dict(zip(places, rows.columns, strict=True))
-    results = list(pool.map(lambda take: _read_one(take, loaded, given, rows.n), takes))
+    tell(0.5)  # the file is in memory; what follows is its cells
+    with share(0.5, 1):
+        cells_of = pool.map(lambda take: _read_one(take, loaded, given, rows.n), takes)
+        results = list(told(cells_of, len(takes)))
     counts: Counter[str] = Counter(source.counts)
     columns: dict[str, Any] = {}
     wrong = list(rows.faults)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from grouper.errors import TableError
+from grouper.errors import TableError, nearest
 from grouper.tables._rules import clean_text
 from grouper.tables._toml_lines import Location, Places, known_part, place_of, places_of, tell
 
@@ -176,9 +176,10 @@ def read_table(
             reader = csv.reader(f, strict=True)
             header = [clean_text(h) for h in next(reader, [])]
             if lacking := [c for c in columns if c not in header]:
-                raise TableError(
-                    f"no column {', '.join(lacking)}; it has {header}", file=name, row=1
-                )
+                free = [h for h in header if h not in (*columns, *optional)]
+                near = [f"{c} may be {n!r}" for c in lacking if (n := nearest(c, free))]
+                message = "; ".join([f"no column {', '.join(lacking)}", f"it has {header}", *near])
+                raise TableError(message, file=name, row=1)
             where = [(header.index(c), c in TEXTS) for c in columns]
             where += [(header.index(c) if c in header else -1, False) for c in optional]
             for cells in reader:

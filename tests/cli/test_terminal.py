@@ -30,8 +30,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SLOW = """
 import time
+from types import SimpleNamespace
 from grouper import _chunks
 from grouper._cli_parts import step
+step.expect(SimpleNamespace(num_rows=400_000))
 step("working", lambda: _chunks.run(lambda a, b: time.sleep(0.5), 400_000, 1, 50_000))
 """
 
@@ -62,12 +64,12 @@ def at_terminal(*words: str, code: str = MAIN, **env: str) -> str:
 
 def test_a_terminal_sees_how_far_it_is(many: Path) -> None:
     shown = at_terminal("group", str(many), "--scheme", SCHEME)
-    assert "reading …" in shown
-    assert re.search(r"grouping  \[[# -]+\] +\d+%", shown)
-    assert re.search(r"[\d,]+ rows/s", shown)
+    for step in ("reading", "grouping"):
+        assert re.search(rf"{step} +\[#+-+\] +\d+%", shown)
+        assert re.search(rf"{step} +\[#+\] +100% +[\d,]+ cases/s", shown)
     slow = at_terminal(code=SLOW)
-    assert re.search(r"working  \[#+-+\] +\d+% +00:00:0\d +[\d,]+ rows/s", slow)  # time left
-    assert shown.rstrip().endswith("\x1b[K")  # the line is blank again
+    assert re.search(r"working +\[#+-+\] +\d+% +00:00:0\d +[\d,]+ cases/s", slow)  # time left
+    assert "\x1b[?25h" in shown  # the cursor is back
 
 
 def test_a_pipe_sees_facts_alone(many: Path) -> None:
