@@ -438,13 +438,14 @@ def test_clinical_codes_need_a_code_list(folder: Path) -> None:
 
 
 def test_an_unknown_scheme_lists_the_known_ones(tmp_path: Path) -> None:
-    for name in ("chs-drg-9", tmp_path / "nowhere"):
+    nearest = "; the nearest is 'chs-drg-1.1'"
+    for name, near in (("chs-drg-9", nearest), (tmp_path / "nowhere", "")):
         with pytest.raises(SchemeNotFound) as e:
             load_drg(name)
         assert e.value.code == "E200"
         assert e.value.known == scheme_ids() == ["chs-drg-1.1", "chs-drg-1.1-qy", "dip-demo"]
         assert str(e.value) == (
-            f"[E200] no scheme {str(name)!r}; known: chs-drg-1.1, chs-drg-1.1-qy, dip-demo; "
+            f"[E200] no scheme {str(name)!r}{near}; known: chs-drg-1.1, chs-drg-1.1-qy, dip-demo; "
             "or give the path of a folder"
         )
 
