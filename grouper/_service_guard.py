@@ -171,6 +171,9 @@ class Guard:
             if size > most:
                 raise _Refusal(413, f"a body of at most {most:,} bytes")
             more = message.get("more_body", False)
+        if "upgrade" in headers and size < int(said):  # the server stopped reading at the offer
+            cure = "ask by HTTP/1.1 without one (Java: HttpClient.newBuilder().version(HTTP_1_1))"
+            raise _Refusal(400, f"the body is lost with an offer to upgrade to HTTP/2: {cure}")
         return b"".join(pieces)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

@@ -87,6 +87,7 @@ def test_raw_sockets_that_misbehave(served: Served) -> None:
         head + b"Content-Length: abc\r\n\r\n": b"4",
         head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n": b"4",
         head + b"Content-Length: 2\r\n\r\n{}": b"422",
+        head + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}": b"400",
     }
     for data, wanted in sent.items():
         with socket.create_connection(("127.0.0.1", served.port), timeout=20) as link:
