@@ -18,6 +18,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from contracts.test_commands import COMMANDS
 from serving import MAIN
 
 import grouper
@@ -27,17 +28,6 @@ from grouper.errors import SchemeNotFound
 from grouper.io import read_run
 from grouper.testing import make_region
 
-
-def commands(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
-        full = f"{path} {name}".strip()
-        if isinstance(command, click.Group):
-            yield from commands(command, full)
-        else:
-            yield full, command
-
-
-ALL = dict(commands())
 POSIX = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals and signals of POSIX")
 
 
@@ -63,7 +53,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------------------------------- contracts
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_help_has_examples_that_parse(name: str) -> None:
     text = CliRunner().invoke(cli, [*name.split(), "--help"]).output.replace("\\\n", " ")
     examples = [x.strip() for x in text.splitlines() if x.strip().startswith("grouper ")]
@@ -76,7 +66,7 @@ def test_every_help_has_examples_that_parse(name: str) -> None:
             _, found, words = group.resolve_command(context, words)
             assert found is not None, example
             group = found
-        assert group is ALL[name] or example not in text.split("Options:")[0]
+        assert group is COMMANDS[name] or example not in text.split("Options:")[0]
         group.make_context(name, list(words), parent=context)
 
 

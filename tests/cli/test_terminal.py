@@ -1,9 +1,8 @@
-"""What a person at a terminal sees, and a pipe does not: progress, colours; and what Ctrl-C leaves."""
+"""Colours are for a terminal (progress: test_manners); what Ctrl-C leaves of a file."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -28,21 +27,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-SLOW = """
-import time
-from types import SimpleNamespace
-from grouper import _chunks
-from grouper._cli_parts import step
-step.expect(SimpleNamespace(num_rows=400_000))
-step("working", lambda: _chunks.run(lambda a, b: time.sleep(0.5), 400_000, 1, 50_000))
-"""
-
-
-def at_terminal(*words: str, code: str = MAIN, **env: str) -> str:
+def at_terminal(*words: str, **env: str) -> str:
     """Run a command whose stderr is a terminal; return what it showed there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-c", MAIN, *words],
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **env},
@@ -60,28 +49,6 @@ def at_terminal(*words: str, code: str = MAIN, **env: str) -> str:
     os.close(ours)
     process.wait(60)
     return shown.decode()
-
-
-def test_a_terminal_sees_how_far_it_is(many: Path) -> None:
-    shown = at_terminal("group", str(many), "--scheme", SCHEME)
-    for step in ("reading", "grouping"):
-        assert re.search(rf"{step} +\[#+-+\] +\d+%", shown)
-        assert re.search(rf"{step} +\[#+\] +100% +[\d,]+ cases/s", shown)
-    slow = at_terminal(code=SLOW)
-    assert re.search(r"working +\[#+-+\] +\d+% +00:00:0\d +[\d,]+ cases/s", slow)  # time left
-    assert "\x1b[?25h" in shown  # the cursor is back
-
-
-def test_a_pipe_sees_facts_alone(many: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, "group", str(many), "--scheme", SCHEME],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout
-    assert "cases: 400,000" in done.stdout
 
 
 def test_colours_are_for_terminals_without_no_color(tmp_path: Path) -> None:
