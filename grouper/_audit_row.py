@@ -14,7 +14,7 @@ from typing import Any
 
 from grouper._audit_book import Column, Kind, Live
 from grouper._audit_facts import Facts, Row
-from grouper._pricing import round_half_up
+from grouper._statistics import half_up
 
 TAIL = Fraction(2, 100)
 """Largest remainder gives a hospital less than a fen and a case of it less than another."""
@@ -128,7 +128,7 @@ class Chain:
         units = exact * 10**digits
         if units.denominator == 2:
             formula = f"ROUND({formula},{digits + 3})"
-        value = Fraction(round_half_up(units), 10**digits)
+        value = Fraction(half_up(units), 10**digits)
         self.live(name, f"ROUND({formula},{digits})", value)
 
     def text(self, formula: str) -> str:

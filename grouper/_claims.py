@@ -34,8 +34,8 @@ from grouper._pricing import (
     Where,
     outright,
     pay_group,
-    round_half_up,
 )
+from grouper._statistics import half_up
 from grouper.errors import PolicyError, SettlementError
 from grouper.kernels import _money, payment
 from grouper.tables._policy import Policy
@@ -478,7 +478,7 @@ def decided_claim(claimed: Claimed, d: Decision) -> int:
     m = claimed.policy.settings.method
     priced = bool(claimed.in_fen[d.row]) and bool(claimed.outside[d.row])
     if d.outcome == "score":
-        return round_half_up(
+        return half_up(
             d.value * (10**m.score_decimals if m.kind == "point" and not priced else 100)
         )
     if priced:
@@ -490,7 +490,7 @@ def decided_claim(claimed: Claimed, d: Decision) -> int:
     if used < 0:
         raise SettlementError(f"ledger entry {d.entry_id!r}: the case has no total_cost")
     where = claimed.wheres[claimed.key[d.row]]
-    claim = round_half_up(used * d.value * claimed.pricer.cost_over_mean(where))
+    claim = half_up(used * d.value * claimed.pricer.cost_over_mean(where))
     if claim > MOST_CLAIM:
         raise SettlementError(
             f"ledger entry {d.entry_id!r}: the value makes a claim beyond all others"

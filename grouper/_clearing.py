@@ -18,7 +18,7 @@ from grouper._accounts import Account
 from grouper._closing import Closed
 from grouper._funds import FUND
 from grouper._ledger import Entry, in_order
-from grouper._pricing import round_half_up
+from grouper._statistics import half_up
 from grouper.errors import ConservationError, SettlementError
 from grouper.kernels import _money
 from grouper.tables._policy import Policy
@@ -202,7 +202,7 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     before = a.pay + line.terms["special"] + line.terms["floor"]
     most = policy.at_or_none("hospital_cap", unit.last, **at)
     if most is not None:
-        line.terms["cap"] = min(0, round_half_up(most) - before)
+        line.terms["cap"] = min(0, half_up(most) - before)
     year = policy.settings.year
     if not given.is_year or year is None or year.assessment == "none":
         return
@@ -211,9 +211,9 @@ def _base_terms(line: Line, closed: Closed, given: Inputs) -> None:
     if coefficient is None:
         return
     if year.assessment == "pay":
-        amount = round_half_up((before + line.terms["cap"]) * (coefficient - 1))
+        amount = half_up((before + line.terms["cap"]) * (coefficient - 1))
     else:
-        amount = -round_half_up(given.deposits.get(a.hospital, 0) * (1 - coefficient))
+        amount = -half_up(given.deposits.get(a.hospital, 0) * (1 - coefficient))
     line.terms["assessment"] = amount
 
 
@@ -221,7 +221,7 @@ def _limit_reserve(cleared: Cleared, policy: Policy) -> int:
     """Refuse special cases that the reserve cannot pay; return what the reserve holds."""
     unit = cleared.closed.unit
     special = sum(x.terms["special"] for x in cleared.lines)
-    held = unit.reserve + round_half_up(
+    held = unit.reserve + half_up(
         policy.at_or_none("reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
     )
     if special > held:
@@ -245,15 +245,15 @@ def _surplus_and_overspend(cleared: Cleared, policy: Policy) -> None:
         if booked < base:
             share = _share(year.surplus, ratio)
             surplus = base - booked
-            kept = surplus if share is None else round_half_up(surplus * share)
+            kept = surplus if share is None else half_up(surplus * share)
             line.terms["surplus"] = kept - surplus
         elif booked > base and not year.no_top_up:
             share = _share(year.overspend, ratio)
-            wanted[k] = round_half_up((booked - base) * share) if share else 0
+            wanted[k] = half_up((booked - base) * share) if share else 0
     unretained = -sum(x.terms["surplus"] for x in cleared.lines)
     balance = policy.at_or_none("reserve_balance", unit.last, pool=unit.pool) or Fraction(0)
     sources = {
-        "reserve": max(0, unit.reserve + round_half_up(balance) - cleared.drawn),
+        "reserve": max(0, unit.reserve + half_up(balance) - cleared.drawn),
         "unretained": unretained,
     }
     available = sum(sources[s] for s in year.overspend_from)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from grouper._claims import Claimed, day_of
 from grouper._distinct import distinct, exact_sum
 from grouper._funds import CARVE_OUT, FUND, Unit
-from grouper._pricing import round_half_up
+from grouper._statistics import half_up
 from grouper.errors import ConservationError, PolicyError, SettlementError
 from grouper.kernels import _money
 from grouper.tables._types import I64
@@ -138,7 +138,7 @@ class Closing:
         if volume <= most:
             return self._by_price(unit, None)
         claims = _total(c.claim[mine])
-        amount = round_half_up(claims * most / volume)
+        amount = half_up(claims * most / volume)
         self.standard[rows] = np.where(c.outright[rows], self.given[rows], c.claim[rows])
         self.standard[mine] = self._share(mine, amount, c.claim[mine])
         owed = self._form(rows, self.standard[rows], rows)
@@ -204,7 +204,7 @@ class Closing:
         if m.fund_form == "difference":
             amount += int((r.patient[shared] + r.others[shared]).sum())
         elif m.fund_form == "ratio" and claims:
-            amount = round_half_up(fund / self._pool_ratio(unit.rows, shared))
+            amount = half_up(fund / self._pool_ratio(unit.rows, shared))
         if amount < 0:
             raise SettlementError(
                 f"pool {unit.pool}, {unit.period}: fund and patients' share come to {amount} fen: "
@@ -221,10 +221,10 @@ class Closing:
         points = Fraction(claims, 10**m.score_decimals)
         cap = policy.at_or_none("point_value_cap", unit.last, **unit.selectors)
         floor = policy.at_or_none("point_value_floor", unit.last, **unit.selectors)
-        if cap is not None and amount > round_half_up(cap * points):
-            return round_half_up(cap * points), False
-        if floor is not None and amount < round_half_up(floor * points):
-            return round_half_up(floor * points), True
+        if cap is not None and amount > half_up(cap * points):
+            return half_up(cap * points), False
+        if floor is not None and amount < half_up(floor * points):
+            return half_up(floor * points), True
         return amount, False
 
     def _fund_of(self, unit: Unit, shared: I64, amount: int) -> int:
@@ -233,7 +233,7 @@ class Closing:
         if m.fund_form == "difference":
             return max(0, amount - int((r.patient[shared] + r.others[shared]).sum()))
         if m.fund_form == "ratio":
-            return round_half_up(amount * self._pool_ratio(unit.rows, shared))
+            return half_up(amount * self._pool_ratio(unit.rows, shared))
         return amount
 
     def _solved(self, unit: Unit, shared: I64, fund: int) -> Closed:

@@ -20,7 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from grouper._benchmarks import ALL, NOTHING, CostSums, Sum, exact_sums, prior_sums, sum_costs
-from grouper._pricing import Where, round_half_up, selectors
+from grouper._pricing import Where, selectors
+from grouper._statistics import half_up
 from grouper.errors import CaseSchemaError, PolicyError
 from grouper.tables._policy import Policy, Value, WeightRow
 from grouper.tables._policy_model import Coefficient, Step
@@ -325,7 +326,7 @@ def _exact(x: Fraction | None) -> str | None:
     if x is None:
         return None
     places = next((p for p in range(40) if 10**p % x.denominator == 0), 40)
-    text = str(round_half_up(x * 10**places)).rjust(places + 1, "0")
+    text = str(half_up(x * 10**places)).rjust(places + 1, "0")
     return f"{text[:-places]}.{text[-places:]}" if places else text
 
 

@@ -61,8 +61,11 @@ class Address:
 
         Raises
         ------
-        CaseFileError : it names neither or both of table and query.
+        CaseFileError : it is none, or names neither or both of table and query.
         """
+        if not is_database(text):
+            message = "is no address of a database, such as postgresql://me@host/db?table=cases"
+            raise CaseFileError(message, file=text)
         parts = urlsplit(text)
         asked = parse_qsl(parts.query, keep_blank_values=True)
         ours = {k: v for k, v in asked if k in ("table", "query")}

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from grouper._claims import EPOCH, Claimed, day_of
-from grouper._pricing import round_half_up
+from grouper._statistics import half_up
 from grouper.errors import PolicyError, SettlementError
 from grouper.kernels import _money
 from grouper.tables._policy import Policy
@@ -191,13 +191,13 @@ def _budget(
         return int(amount), {}
     if b.method == "growth":
         amount *= 1 + policy.at("budget_growth", day, pool=unit.pool)
-    budget = round_half_up(amount)
+    budget = half_up(amount)
     items = {}
     for x in b.less:
         if x.kind == "amount":
-            items[x.id] = round_half_up(policy.at("less", day, pool=unit.pool, item=x.id))
+            items[x.id] = half_up(policy.at("less", day, pool=unit.pool, item=x.id))
         elif x.kind == "share":
-            items[x.id] = round_half_up(budget * Fraction(x.share))
+            items[x.id] = half_up(budget * Fraction(x.share))
         else:
             items[x.id] = _actual(claimed, x.id, outside, everyone, owed)
     return budget, items

@@ -29,9 +29,9 @@ from grouper._funds import (
     months_of,
 )
 from grouper._ledger import DIFFERENCES, Entry
-from grouper._pricing import round_half_up
 from grouper._prior import FrozenMonth, Prior
 from grouper._progress import told
+from grouper._statistics import half_up
 from grouper.errors import SettlementError
 from grouper.tables._policy import Policy
 from grouper.tables._types import I64
@@ -239,7 +239,7 @@ def _pace(
     ratio = Fraction(pay, fund)
     colours = (("red", w.red), ("orange", w.orange), ("yellow", w.yellow)) if w else ()
     colour = next((name for name, edge in colours if ratio >= Fraction(edge)), "")
-    return {"pace_ratio": round_half_up(ratio * 10_000), "colour": colour}
+    return {"pace_ratio": half_up(ratio * 10_000), "colour": colour}
 
 
 def value_text(policy: Policy, value: PointValue | None) -> str | None:
@@ -249,7 +249,7 @@ def value_text(policy: Policy, value: PointValue | None) -> str | None:
     m = policy.settings.method
     per = Fraction(10**m.score_decimals, 100) if m.kind == "point" else Fraction(1)
     decimals = m.point_value_decimals
-    units = round_half_up(value.exact * per * 10**decimals)
+    units = half_up(value.exact * per * 10**decimals)
     text = str(units).rjust(decimals + 1, "0")
     return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
 
@@ -287,8 +287,8 @@ def _pay(
         pay = account.pay if account else 0
         difference = sum(e.amount or 0 for e in own if e.kind in DIFFERENCES)
         owed = pay + difference
-        at_rate = owed if rate is None else round_half_up(owed * rate)
-        deposit = round_half_up(owed * deposit_rate)
+        at_rate = owed if rate is None else half_up(owed * rate)
+        deposit = half_up(owed * deposit_rate)
         entered = sum(e.amount or 0 for e in own if e.kind in MONTHLY)
         key = (unit.pool, unit.line, hospital)
         before = carried.get(key, 0)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Protocol
 
 from grouper._bands import Claims, Tier, by_cost, fixed, segments
+from grouper._statistics import half_up
 from grouper.errors import PolicyError, SettlementError
 from grouper.tables._policy import Policy, WeightRow
 from grouper.tables._policy_model import Family, StatusPay
@@ -205,7 +206,7 @@ class Pricer:
         weight = row.weight * paid.share * self._family_factor(where)
         worth = weight * subtype.coefficient
         unit = self._unit(where, row)
-        full, bare = round_half_up(worth * factor * unit), round_half_up(worth * unit)
+        full, bare = half_up(worth * factor * unit), half_up(worth * unit)
         mean = self._benchmark(row, worth, factor, where, subtype)
         points = weight * method.points_per_weight
         low, high, extreme = (_tier(found, where, weight, points) for found in self.tiers)
@@ -227,14 +228,14 @@ class Pricer:
         if family.pay == "booked":
             return outright(booked=True)
         name = "per_day" if family.pay == "per_day" else "per_case"
-        fen = Fraction(round_half_up(self.policy.at(name, where.day, **where.selectors)))
+        fen = Fraction(half_up(self.policy.at(name, where.day, **where.selectors)))
         m = self.policy.settings.method
         off_top = family.fund == "off_top" and m.shares
         if family.fund == "points" and m.kind == "point":
             unit = self.policy.at("point_value_budget", where.day, **where.selectors)
             fen = fen * 10**m.score_decimals / unit
         if family.pay == "per_case":
-            claim = round_half_up(fen)
+            claim = half_up(fen)
             return Price(claim, 0, fixed(claim), Fraction(0), Fraction(1), off_top=off_top)
         # rounded once, for all days of the case
         return Price(0, 0, by_cost(fen), Fraction(0), Fraction(1), off_top=off_top)
@@ -252,7 +253,7 @@ class Pricer:
         number = _number(rule)
         if rule.rule == "weight":
             factor = self.factors.plain(where) if rule.coefficient else Fraction(1)
-            claim = round_half_up(number * factor * self._unit(where))
+            claim = half_up(number * factor * self._unit(where))
             _refuse_too_large(claim)
             return Price(claim, 0, fixed(claim), number, factor)
         ratio = number
@@ -285,18 +286,18 @@ class Pricer:
             return 0
         if b.kind == "standard":
             at = selectors(self.policy, where, row)
-            return round_half_up(worth * factor * self.policy.at("base_rate", where.day, **at))
+            return half_up(worth * factor * self.policy.at("base_rate", where.day, **at))
         if b.kind == "score":
             name = f"point_value_{'last' if b.point_value == 'last' else 'budget'}"
             value = self.policy.at(name, where.day, **selectors(self.policy, where, row))
-            return round_half_up(worth * self.policy.settings.method.points_per_weight * value)
+            return half_up(worth * self.policy.settings.method.points_per_weight * value)
         if subtype.mean_fen is not None:
             return subtype.mean_fen
         mean = row.mean_fen
         if b.kind != "mean":
             assert self.means is not None
             mean = self.means.at(row.group, where.level, where.class_)
-        return round_half_up(mean * subtype.coefficient) if mean is not None else 0
+        return half_up(mean * subtype.coefficient) if mean is not None else 0
 
 
 def selectors(policy: Policy, where: Where, row: WeightRow | None) -> dict[str, str]:
@@ -344,9 +345,3 @@ def _tier(tiers: list[Tier], where: Where, weight: Fraction, points: Fraction) -
 def _refuse_too_large(full: int, bare: int = 0, mean: int = 0) -> None:
     if max(full, bare) > MOST_CLAIM or mean > MOST_BENCHMARK_FEN:
         raise PolicyError("a standard or benchmark above 200,000,000 yuan: check units and weights")
-
-
-def round_half_up(x: Fraction) -> int:
-    """Round to a whole number, half away from zero (四舍五入)."""
-    whole = (2 * abs(x.numerator) + x.denominator) // (2 * x.denominator)
-    return whole if x >= 0 else -whole

@@ -23,7 +23,6 @@ from grouper._report_tables import (
     ReportTable,
     Row,
     count,
-    half_up,
     key,
     mean,
     money,
@@ -34,6 +33,7 @@ from grouper._report_tables import (
 from grouper._report_words import BANDS, CLASSES, OTHER, REASONS, STATUS, WARNINGS
 from grouper._small_cells import OTHER as MERGED
 from grouper._small_cells import merge_small
+from grouper._statistics import half_up
 
 TEXTS = {
     "hospital_id": "hospital_id",

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from grouper._audit_book import Column, Lang, word
+from grouper._statistics import half_up
 
 Row: TypeAlias = dict[str, Any]
 Words: TypeAlias = Mapping[str, tuple[str, str]]
@@ -96,11 +97,6 @@ def ratio(over: Any, under: Any, digits: int = 4, times: Fraction | None = None)
 def mean_fen(over: Any, under: Any) -> int | None:
     """Divide fen by a number, half up."""
     return None if over is None or not under else half_up(Fraction(over, under))
-
-
-def half_up(exact: Fraction) -> int:
-    """Round to the nearest whole number, halves up."""
-    return int((exact + Fraction(1, 2)).__floor__())
 
 
 @dataclass(frozen=True)

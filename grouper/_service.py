@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -19,7 +18,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import ValidationError
@@ -101,7 +99,6 @@ class Shelf:
         for name in settings.warm:
             if name in self._schemes:
                 grouper.group(EXAMPLE, self.scheme(name))
-        self.ready = True
 
     def scheme(self, name: str) -> Scheme:
         """Return a scheme.
@@ -191,7 +188,7 @@ def create_app(settings: ServiceSettings | None = None) -> Any:
     _refusals(app)
     _questions(app, shelf)
     _facts(app, shelf)
-    _health(app, shelf)
+    _health(app)
     add_pages(app, shelf)
     return Guard(app, settings.keys, settings.limits)
 
@@ -408,7 +405,7 @@ def _about(level: str, code: str, name: str, rule: Any, row: str) -> dict[str, A
     return {"level": level, "code": code, "name": name, "rule": rule, "row": row}
 
 
-def _health(app: FastAPI, shelf: Shelf) -> None:
+def _health(app: FastAPI) -> None:
     """Add what watches the service."""
 
     @app.get("/healthz")
@@ -418,8 +415,8 @@ def _health(app: FastAPI, shelf: Shelf) -> None:
 
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
-        """Say that schemes and kernels are at hand."""
-        return {"status": "ready" if shelf.ready else "loading"}
+        """Say that schemes and kernels are at hand: what is warm was loaded before it listened."""
+        return {"status": "ready"}
 
     @app.get(
         "/metrics",
@@ -433,18 +430,3 @@ def _health(app: FastAPI, shelf: Shelf) -> None:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document of the service."""
-    app = FastAPI(title="grouper", version=grouper.__version__, responses=REFUSALS)
-    shelf = Shelf(ServiceSettings(warm=()))
-    _questions(app, shelf)
-    _facts(app, shelf)
-    _health(app, shelf)
-    return get_openapi(title=app.title, version=app.version, routes=app.routes)
-
-
-def place_for_metrics(folder: Path) -> None:
-    """Say where workers keep their counts: a file each."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)

@@ -29,7 +29,6 @@ from grouper._ledger import DECISIONS, Entry, to_table
 from grouper._ledger_rows import Rows
 from grouper._manifest import manifest
 from grouper._months import Months, settle_months, value_for
-from grouper._pricing import round_half_up
 from grouper._prior import Prior
 from grouper._progress import share, told
 from grouper._results import (
@@ -41,6 +40,7 @@ from grouper._results import (
     pool_table,
     sums_agree,
 )
+from grouper._statistics import half_up
 from grouper.errors import ConservationError, SettlementError
 from grouper.tables._policy import Policy
 from grouper.tables._types import I64
@@ -230,7 +230,7 @@ class Run:
                 value, so_far = closed.point_value, int(closing.pay[d.row])
                 before = 0 if c.off_top[d.row] else int(c.claim[d.row])
                 more = decided_claim(c, d) - before
-                amount = round_half_up(more * value.exact) if value else more
+                amount = half_up(more * value.exact) if value else more
                 amount -= so_far if c.off_top[d.row] else 0
             found[c.rows.case_id(d.row)] = (amount, c.rows.hospital[d.row])
         return found

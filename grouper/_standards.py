@@ -7,7 +7,8 @@ from datetime import date
 from fractions import Fraction
 
 from grouper._coefficients import find_coefficients
-from grouper._pricing import Where, pay_group, round_half_up, selectors
+from grouper._pricing import Where, pay_group, selectors
+from grouper._statistics import half_up
 from grouper.tables._policy import Policy
 
 
@@ -28,7 +29,7 @@ class Standard:
 
     def rounded(self, decimals: int) -> str:
         """Write the standard in yuan with so many decimals, rounded half up."""
-        units = round_half_up(self.exact * 10**decimals)
+        units = half_up(self.exact * 10**decimals)
         text = str(units).rjust(decimals + 1, "0")
         return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
 

@@ -21,8 +21,8 @@ from grouper._explain import Trace
 from grouper._explain_dip import explain
 from grouper._explain_page import what_if_page
 from grouper._explain_text import WORDS, trace_lines
-from grouper._pricing import Where, pay_group, round_half_up, selectors
-from grouper._statistics import plain, text_of
+from grouper._pricing import Where, pay_group, selectors
+from grouper._statistics import half_up, plain, text_of
 from grouper._yuan import yuan
 from grouper.errors import PolicyError
 from grouper.tables import Policy, Scheme, load_policy, load_scheme
@@ -215,4 +215,4 @@ def _fits(e: Any, weight: Fraction, level: str, class_: str) -> bool:
 
 def _yuan(amount: Fraction) -> str:
     """Write yuan with two decimals, rounded half up."""
-    return yuan(round_half_up(amount * 100))
+    return yuan(half_up(amount * 100))

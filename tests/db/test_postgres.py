@@ -219,4 +219,6 @@ def test_an_address_is_told_without_its_password() -> None:
         assert Address.of(found.shown).shown == shown
         assert is_database(text)
     assert not is_database("postgresql.csv")
+    with pytest.raises(CaseFileError, match=r"nothing\.db: is no address of a database"):
+        Address.of("nothing.db")
     assert not is_database(Path("postgresql://x"))

@@ -23,7 +23,7 @@ from python_calamine import CalamineWorkbook
 import grouper
 from grouper import _demo, _runs
 from grouper._report import figures, write_report
-from grouper._report_tables import Report, ReportTable
+from grouper._report_tables import Report, ReportTable, mean_fen, ratio
 from grouper._yuan import yuan
 from grouper.cli import cli
 from grouper.errors import CaseFileError, GrouperError
@@ -89,6 +89,13 @@ def rounded(exact: Fraction, digits: int = 4) -> Decimal:
 
 
 # ------------------------------------------------------------------------------------------ figures
+
+
+def test_halves_are_rounded_away_from_zero_as_everywhere() -> None:
+    assert [mean_fen(n, 2) for n in (1, -1, 3, -3)] == [1, -1, 2, -2]
+    assert [ratio(n, 2, 0) for n in (1, -1)] == [1, -1]
+    assert ratio(-1, 80_000) == Decimal("0.0000")
+    assert ratio(-1, 20_000) == Decimal("-0.0001")
 
 
 @pytest.mark.parametrize("method", METHODS)

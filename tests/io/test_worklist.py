@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import policies
 import pyarrow as pa
 from tiny import tiny_scheme
 
@@ -13,52 +14,15 @@ import grouper
 from grouper._worklist import COLUMNS, NEEDS, Worklist, worklist
 from grouper.tables import Policy
 
-POLICY = """\
-id = "p"
-title = "a policy"
-standing = "invented"
-source = "invented"
-
-[method]
-kind = "rate"
-rate = "fixed"
-fund_form = "difference"
-source = "invented"
-
-[funds]
-source = "invented"
-
-[[pool]]
-id = "all"
-
-[[weights]]
-file = "weights.csv"
-from = 2022-01-01
-source = "invented"
-
-[benchmark]
-kind = "standard"
-source = "invented"
-
-[[low]]
-edge = 0.5
-pay = "cost"
-from = 2022-01-01
-source = "invented"
-
-[[high]]
-edge = 2
-pay = "excess"
-share = 0.8
-from = 2022-01-01
-source = "invented"
-
-[status_pay]
-ambiguous = { rule = "zero", source = "invented" }
-ungrouped = { rule = "zero", source = "invented" }
-rejected = { rule = "zero", source = "invented" }
-not_covered = { rule = "zero", source = "invented" }
-
+POLICY = policies.POLICY
+for old, new in (
+    ('kind = "point"', 'kind = "rate"\nrate = "fixed"'),
+    ('negative = "zero_case"\n', ""),
+    ('kind = "mean"', 'kind = "standard"'),
+):
+    assert POLICY.count(old) == 1
+    POLICY = POLICY.replace(old, new)
+POLICY += """
 [special_cases]
 source = "invented"
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grouper._distinct import distinct, exact_sum
-from grouper._pricing import round_half_up
+from grouper._statistics import half_up
 from grouper.kernels import _money
 
 pytestmark = pytest.mark.promise("Money is exact: no float, named rounding, largest remainder")
@@ -35,15 +35,15 @@ def scaled(x: int, num: int, den: int) -> int:
 def test_products_beyond_64_bits_round_half_up_exactly(x: int, num: int, den: int) -> None:
     exact = Fraction(x) * num / den
     if exact < 2**62:
-        assert scaled(x, num, den) == round_half_up(exact)
-        assert scaled(-x, num, den) == round_half_up(-exact)
+        assert scaled(x, num, den) == half_up(exact)
+        assert scaled(-x, num, den) == half_up(-exact)
 
 
 @given(x=st.fractions(-(10**12), 10**12))
 def test_half_up_is_within_half_and_symmetric(x: Fraction) -> None:
-    found = round_half_up(x)
+    found = half_up(x)
     assert abs(found - x) <= Fraction(1, 2)
-    assert round_half_up(-x) == -found
+    assert half_up(-x) == -found
     if abs(found - x) == Fraction(1, 2):
         assert abs(found) > abs(x)
 
