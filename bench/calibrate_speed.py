@@ -1,6 +1,6 @@
-"""How fast a DIP catalogue is built: years of cases from dictionary Parquet, reading included.
+"""How fast a DIP catalogue is built, or DRG weights are measured: dictionary Parquet, reading included.
 
-Run ``python bench/calibrate_speed.py --cases 10000000``. Prints time and peak memory; asserts nothing.
+Run ``python bench/calibrate_speed.py --cases 10000000 --method drg``. Prints time and peak memory; no more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import grouper
+from grouper.testing import make_region
 
 ROW_GROUP = 500_000
 FIRST_DAY = np.datetime64("2023-01-01", "D")
@@ -61,26 +62,46 @@ def _lists(off: Any, codes: Any, names: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array(off), values)
 
 
+def write_drg_cases(path: Path, n: int) -> None:
+    """Write `n` cases of a synthetic region, the same million over and over under other ids."""
+    region = make_region(min(n, 1_000_000)).cases
+    writer: Any = None
+    for start in range(0, n, len(region)):
+        table = region.slice(0, min(len(region), n - start))
+        ids = pa.array(np.char.add("C", np.arange(start, start + len(table)).astype(str)))
+        table = table.set_column(table.schema.get_field_index("case_id"), "case_id", ids)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table, row_group_size=ROW_GROUP)
+    writer.close()
+
+
 def main() -> None:
     """Write the cases, warm up the kernels on a few, calibrate all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=1_000_000)
-    n = parser.parse_args().cases
+    parser.add_argument("--method", choices=["dip", "drg"], default="dip")
+    given = parser.parse_args()
+    n, base = given.cases, "chs-drg-1.1" if given.method == "drg" else None
     with tempfile.TemporaryDirectory() as name:
         small, large = Path(name) / "small.parquet", Path(name) / "large.parquet"
-        write_cases(small, 2_000)
-        write_cases(large, n)
-        grouper.calibrate(small, "dip")
+        write = write_drg_cases if base else write_cases
+        write(small, 2_000)
+        write(large, n)
+        run: Any = grouper.calibrate
+        run(small, given.method, base=base)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin = time.perf_counter()
-        found = grouper.calibrate(large, "dip")
+        found = run(large, given.method, base=base)
         spent = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = found.report
     print(
         f"{n:,} cases in {spent:.1f} s; peak memory {peak / 2**20:.2f} GB ({before / 2**20:.2f} before)"
     )
-    print(f"{report['core_groups']} core and {report['mixed_groups']} mixed groups")
+    if base:
+        print(f"groups: {report['groups']}; R² of cost {report['r2_cost']}")
+    else:
+        print(f"{report['core_groups']} core and {report['mixed_groups']} mixed groups")
 
 
 if __name__ == "__main__":

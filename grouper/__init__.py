@@ -19,7 +19,9 @@ _HOME = {
     "CaseTable": "io",
     "ColumnMap": "io",
     "ConservationError": "errors",
+    "CalibratedWeights": "_weights_report",
     "DipOptions": "_calibration_options",
+    "DrgOptions": "_weights_options",
     "DipScheme": "tables",
     "DrgScheme": "tables",
     "Editions": "tables",
@@ -91,6 +93,7 @@ _HOME = {
 
 __all__ = [
     "CacheError",
+    "CalibratedWeights",
     "Calibration",
     "CaseBatch",
     "CaseFileError",
@@ -100,6 +103,7 @@ __all__ = [
     "ConservationError",
     "DipOptions",
     "DipScheme",
+    "DrgOptions",
     "DrgScheme",
     "Editions",
     "GroupedBatch",
@@ -210,6 +214,8 @@ if TYPE_CHECKING:
     from grouper._statements import write_statements
     from grouper._tables_in import read_grouped, read_hospitals, read_ledger
     from grouper._verify import Verification, verify_run
+    from grouper._weights_options import DrgOptions
+    from grouper._weights_report import CalibratedWeights
     from grouper._what_if import WhatIf, what_if
     from grouper.errors import (
         CacheError,

@@ -153,9 +153,9 @@ def _keep(
     principal = np.full(n, -1, np.int32)
     has = c.dx_off[1:] > c.dx_off[:-1]
     principal[has] = np.maximum(c.dx[c.dx_off[:-1][has]], -1)
-    cost, no_cost = _cost(batch.table)
+    cost, no_cost = cost_of(batch.table)
     left_out = np.zeros(n, np.uint8)
-    years = _years(batch.table, year_by)
+    years = years_of(batch.table, year_by)
 
     def mark(where: NDArray[np.bool_], why: LeftOut) -> None:
         left_out[where & (left_out == 0)] = why
@@ -174,7 +174,7 @@ def _keep(
         pieces.add(group=out.group, subtypes=bits)
 
 
-def _cost(cases: pa.Table) -> tuple[I64, NDArray[np.bool_]]:
+def cost_of(cases: pa.Table) -> tuple[I64, NDArray[np.bool_]]:
     """Return each cost and where there is none."""
     if "total_cost_fen" not in cases.schema.names:
         return np.zeros(len(cases), np.int64), np.ones(len(cases), np.bool_)
@@ -182,7 +182,7 @@ def _cost(cases: pa.Table) -> tuple[I64, NDArray[np.bool_]]:
     return np.asarray(cost, np.int64), np.asarray(cost <= 0)
 
 
-def _years(cases: pa.Table, name: str) -> I32:
+def years_of(cases: pa.Table, name: str) -> I32:
     if name not in cases.schema.names or pa.types.is_null(cases[name].type):
         absent = name not in cases.schema.names
         return np.full(len(cases), NO_YEAR if absent else NO_DATE, np.int32)

@@ -50,6 +50,7 @@ from grouper._cli_parts import (
 )
 from grouper._database import Address, is_database, write_tables
 from grouper._messages import sentence
+from grouper._weights_report import refuse_weights
 from grouper._writing import refuse_ending
 from grouper.errors import GrouperError
 
@@ -349,15 +350,19 @@ def demo(
 
 @cli.command()
 @click.argument("cases", metavar="CASES…", nargs=-1, required=True)
-@click.option("--method", type=click.Choice(["dip"]), required=True)
+@click.option("--method", type=click.Choice(["dip", "drg"]), required=True)
 @click.option(
-    "--base", metavar="ID|PATH", help="Keep the groups of this catalogue; measure scores."
+    "--base",
+    metavar="ID|PATH",
+    help="DIP: keep the groups of this catalogue; measure scores. DRG: the scheme.",
 )
 @click.option("--options", metavar="FILE.toml", help="Thresholds, trimming, scale: see the docs.")
-@click.option("--previous", metavar="ID|PATH", help="Report what changed from this catalogue.")
-@click.option("--id", "id_", metavar="ID", help="Of the new scheme; default: the folder's name.")
-@click.option("--title", metavar="TEXT", help="Of the new scheme.")
-@click.option("-o", "--output", required=True, metavar="DIR", help="The catalogue folder to make.")
+@click.option(
+    "--previous", metavar="ID|PATH", help="Report what changed: a catalogue; DRG: a weights.csv."
+)
+@click.option("--id", "id_", metavar="ID", help="Of the new catalogue; default: the folder's name.")
+@click.option("--title", metavar="TEXT", help="Of the new catalogue.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder to make.")
 @OVERWRITE
 @COLUMNS
 @CODES
@@ -378,19 +383,25 @@ def calibrate(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Build a DIP catalogue from years of cases, or score a given one.
+    """Build a DIP catalogue from years of cases, score a given one, or measure DRG weights.
 
     \b
     grouper calibrate 2023.parquet 2024.parquet 2025.parquet --method dip -o catalogue
     grouper calibrate cases/ --method dip --base national -o scored
+    grouper calibrate cases/ --method drg --base chs-drg-1.1 --previous old/weights.csv -o weights
     """
+    if method == "drg":
+        _weights(
+            cases, base, options, previous, output, overwrite, columns, codes, threads, as_json
+        )
+        return 0
     refuse_catalogue(Path(output).resolve(), overwrite)
     step.expect(cases)
     found = step(
         "calibrating",
         lambda: grouper.calibrate(
             list(cases),
-            method,
+            "dip",
             base=base,
             options=options,
             previous=previous,
@@ -405,6 +416,43 @@ def calibrate(
         facts["high_cv_groups"] = f"{len(facts['high_cv_groups'])}, listed in report.json"
     print_facts({**facts, "output": output}, as_json)
     return 0
+
+
+def _weights(
+    cases: tuple[str, ...],
+    scheme: str | None,
+    options: str | None,
+    previous: str | None,
+    output: str,
+    overwrite: bool,
+    columns: str | None,
+    codes: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure DRG weights."""
+    if scheme is None:
+        raise click.UsageError(
+            "--method drg needs --base, the DRG scheme whose weights are measured"
+        )
+    refuse_weights(Path(output).resolve(), overwrite)
+    step.expect(cases)
+    found = step(
+        "calibrating",
+        lambda: grouper.calibrate(
+            list(cases),
+            "drg",
+            base=scheme,
+            options=options,
+            previous=previous,
+            columns=columns,
+            codes=codes,
+            threads=threads,
+        ),
+    )
+    step("writing", lambda: found.write(output, overwrite=overwrite))
+    told = {k: v for k, v in found.report.items() if as_json or k not in ("options", "fingerprint")}
+    print_facts({**told, "output": output}, as_json)
 
 
 _cli_money.register(cli)

@@ -19,7 +19,7 @@ from shared import ROOT
 import grouper
 from grouper import errors
 from grouper._grouping import as_table
-from grouper.kernels import _jit, _money, calibrate, codes, dip, drg, payment
+from grouper.kernels import _jit, _money, calibrate, codes, dip, drg, logs, payment
 from grouper.testing import make_region
 
 COMPILED = hasattr(drg.group_drg, "signatures")
@@ -33,6 +33,9 @@ ENTRY_KERNELS: dict[str, Any] = {
     "add_costs": calibrate.add_costs,
     "percentile_bounds": calibrate.percentile_bounds,
     "add_groups": calibrate.add_groups,
+    "add_logs": logs.add_logs,
+    "costs_within": logs.costs_within,
+    "medians": logs.medians,
     "encode_strings": codes.encode_strings,
     "mark_repeats": codes.mark_repeats,
     "blank_repeats": codes.blank_repeats,
@@ -124,6 +127,8 @@ def test_each_kernel_is_compiled_for_one_signature_only() -> None:
         found = grouper.calibrate(region.cases, "dip", options=options)
     grouper.calibrate(region.cases, "dip", base="dip-demo")
     assert found.groups.num_rows
+    by_log = grouper.DrgOptions(trim="mean_log_sd", stable="geometric")
+    grouper.calibrate(region.cases, "drg", base=scheme, options=by_log)
     assert {n: len(k.signatures) for n, k in ENTRY_KERNELS.items()} == dict.fromkeys(
         ENTRY_KERNELS, 1
     )

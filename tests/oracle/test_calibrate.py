@@ -171,7 +171,7 @@ def test_too_few_cases_are_refused_with_the_cure() -> None:
         with pytest.raises(TableError, match="lower the threshold or add years"):
             calibrate([case | {"total_cost_fen": cost}], "dip")
     with pytest.raises(CaseSchemaError, match="calibration knows dip"):
-        calibrate([case], "drg")
+        calibrate([case], "icd")  # type: ignore[call-overload]
 
 
 def test_a_rise_of_exactly_ten_percent_opens() -> None:

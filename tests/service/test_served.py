@@ -107,8 +107,8 @@ def test_raw_sockets_that_misbehave(served: Served) -> None:
         link.close()
     # a worker that holds more than its share of them refuses until it has seen them go
     end = time.monotonic() + 20
-    wanted: dict[str, Any] = {"scheme": "chs-drg-1.1", "cases": [EXAMPLE]}
-    while (status := served.ask("POST", "/v1/group", wanted)[0]) == 503 and time.monotonic() < end:
+    asked: dict[str, Any] = {"scheme": "chs-drg-1.1", "cases": [EXAMPLE]}
+    while (status := served.ask("POST", "/v1/group", asked)[0]) == 503 and time.monotonic() < end:
         time.sleep(1)  # as its Retry-After says
     assert status == 200
 
