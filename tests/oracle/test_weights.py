@@ -221,12 +221,10 @@ def test_what_changed_and_why(tmp_path: Path) -> None:
     found.write(tmp_path / "old")
     again = calibrate(drawn(1), "drg", base=scheme(), previous=tmp_path / "old")
     assert again.report["changes"] == {"new": 0, "dropped": 0, "weight": 0}
-    text = (tmp_path / "old" / "weights.csv").read_text("utf-8")
-    header, first, *rest = text.splitlines()
-    (tmp_path / "old" / "weights.csv").write_text(
-        "\n".join([header, "ZZ99" + first[4:], *rest]) + "\n", "utf-8"
-    )
-    changed = calibrate(drawn(3), "drg", base=scheme(), previous=tmp_path / "old" / "weights.csv")
+    table = tmp_path / "old" / "weights.csv"
+    header, first, *rest = table.read_text("utf-8").splitlines()
+    table.write_text("\n".join([header, "ZZ99" + first[4:], *rest]) + "\n", "utf-8")
+    changed = calibrate(drawn(3), "drg", base=scheme(), previous=table)
     kinds = {r["change"] for r in changed.weights.to_pylist()}
     assert kinds >= {"new", "dropped", "weight"}
     assert all(r["why"] for r in changed.weights.to_pylist() if r["change"])
