@@ -182,9 +182,9 @@ def naive_weights(
     factor, target = 1 / overall, Fraction(0)
     if options["neutral"] != "none":
         base = dict.fromkeys(order, Fraction(1)) if options["neutral"] == "one" else old
-        there = [(c, m) for c in order if (m := mean[c]) is not None and c in base]
+        there = [(c, x) for c in order if (x := mean[c]) is not None and c in base]
         target = sum((base[c] * len(held[c]) for c, _ in there), Fraction(0))
-        cost = sum((m * len(held[c]) for c, m in there), Fraction(0))
+        cost = sum((x * len(held[c]) for c, x in there), Fraction(0))
         factor = target / cost
     places = options["weight_decimals"]
     rows, total = [], Fraction(0)
