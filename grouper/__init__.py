@@ -20,6 +20,8 @@ _HOME = {
     "ColumnMap": "io",
     "ConservationError": "errors",
     "CalibratedWeights": "_weights_report",
+    "CasemixOptions": "_casemix_options",
+    "casemix": "_casemix",
     "DipOptions": "_calibration_options",
     "DrgOptions": "_weights_options",
     "DipScheme": "tables",
@@ -99,6 +101,7 @@ __all__ = [
     "CaseFileError",
     "CaseSchemaError",
     "CaseTable",
+    "CasemixOptions",
     "ColumnMap",
     "ConservationError",
     "DipOptions",
@@ -132,6 +135,7 @@ __all__ = [
     "__version__",
     "budget_point_value",
     "calibrate",
+    "casemix",
     "check_cases",
     "check_quality",
     "content_hash",
@@ -192,6 +196,8 @@ if TYPE_CHECKING:
     from grouper._calibration import calibrate
     from grouper._calibration_files import Calibration
     from grouper._calibration_options import DipOptions
+    from grouper._casemix import casemix
+    from grouper._casemix_options import CasemixOptions
     from grouper._cases import CaseBatch, encode
     from grouper._check_cases import check_cases
     from grouper._diff import SchemeDiff, diff_schemes
