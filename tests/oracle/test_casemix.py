@@ -173,6 +173,7 @@ def test_the_command_writes_what_it_says(made: Path, tmp_path: Path) -> None:
     assert [r[1] for r in sheet[1 : 1 + len(told)]] == [r["cases"] for r in told]
 
 
+@pytest.mark.big
 def test_indices_rank_hospitals() -> None:
     """Known efficiency comes back: the cost index ranks hospitals as their factors do."""
     from grouper._casemix import _rows
