@@ -15,7 +15,10 @@ from typing import Any, Literal
 from grouper import _funnel
 from grouper._casemix_cases import DIMENSIONS, MONEY, Base, gather, summed
 from grouper._casemix_options import CasemixOptions, load_casemix_options
+from grouper._casemix_plots import funnels
 from grouper._report_book import write_book
+from grouper._report_page import page
+from grouper._report_plots import draw
 from grouper._report_tables import (
     Figure,
     Report,
@@ -31,7 +34,7 @@ from grouper._report_tables import (
 )
 from grouper._small_cells import OTHER
 from grouper._statistics import half_up
-from grouper._writing import RunFolder, check_run, read_run
+from grouper._writing import RunFolder, check_run, read_run, replace_file
 from grouper.errors import CaseFileError
 from grouper.io import ColumnMap
 
@@ -63,7 +66,8 @@ def casemix(
     Parameters
     ----------
     run : a run folder. cases : those the run was made from, in its order; default: what its manifest
-        names. columns : their column map. output : an .xlsx to write as well. lang : of its texts.
+        names. columns : their column map. output : .html, which needs matplotlib, or .xlsx to write as
+        well. lang : of its texts.
 
     Returns
     -------
@@ -74,8 +78,11 @@ def casemix(
     CaseFileError : no settled run is there or it was changed, the cases are not its own, or the ending
         of `output` is unknown. TableError : options or the table of procedures are refused.
     """
-    if output is not None and Path(output).suffix.casefold() != ".xlsx":
-        raise CaseFileError("of no known kind; casemix ends in .xlsx", file=Path(output).name)
+    ending = Path(output).suffix.casefold() if output is not None else ".xlsx"
+    if output is not None and ending not in (".html", ".xlsx"):
+        raise CaseFileError(
+            "of no known kind; casemix ends in .html, .xlsx", file=Path(output).name
+        )
     if options is None:
         options = CasemixOptions()
     elif not isinstance(options, CasemixOptions):
@@ -83,7 +90,9 @@ def casemix(
     folder = run if isinstance(run, RunFolder) else read_run(run)
     check_run(folder)
     report = figures(gather(folder, cases, options, columns), options, folder.manifest)
-    if output is not None:
+    if output is not None and ending == ".html":
+        replace_file(Path(output), page(report, draw(report, lang, funnels(FUNNELS)), lang))
+    elif output is not None:
         write_book(report, Path(output), lang)
     return report.to_dict()
 
@@ -105,7 +114,7 @@ def figures(base: Base, options: CasemixOptions, manifest: Any) -> Report:
             _funnel_places(rows, total)
         made.append(_laid_out(base, name, rows, total, options))
     sections = [
-        Section("by", ("病例组合", "Casemix"), made),
+        Section("by", ("病例组合", "Casemix"), made, [f"funnel_{n}" for n in FUNNELS]),
         Section(
             "benchmarks", ("同级参照", "Benchmarks"), [_benchmarks(base, levels, total, options)]
         ),
@@ -115,7 +124,8 @@ def figures(base: Base, options: CasemixOptions, manifest: Any) -> Report:
     facts = {"title": about.get("title") or "", "content_hash": manifest.get("content_hash") or ""}
     facts |= {"made": (manifest.get("about") or {}).get("made") or ""}
     facts |= {"low_risk_groups": str(len(base.low_risk))}
-    return Report({k: str(v) for k, v in facts.items() if v}, sections)
+    told = {k: str(v) for k, v in facts.items() if v}
+    return Report(told, sections, ("病例组合", "casemix"))
 
 
 def _rows(base: Base, name: str, of_group: dict[str, Row]) -> list[Row]:

@@ -56,7 +56,7 @@ def report(run: str, output: str, least: int, lang: str | None, as_json: bool) -
 @click.argument("run", metavar="RUN")
 @click.option("--cases", metavar="PATH", help="Those the run was made from; default: as it says.")
 @click.option("--options", metavar="FILE.toml", help="Edges, low risk, days: see the docs.")
-@click.option("-o", "--output", required=True, metavar="FILE", help=".xlsx.")
+@click.option("-o", "--output", required=True, metavar="FILE", help=".html or .xlsx.")
 @COLUMNS
 @LANG
 @JSON
@@ -72,7 +72,8 @@ def casemix(
     """Work out a run's casemix: by hospital, department, doctor, month, insurance; benchmarks by level.
 
     \b
-    grouper casemix region-year/run -o casemix.xlsx
+    grouper casemix region-year/run -o casemix.html
+    grouper casemix run -o casemix.xlsx --lang en
     """
     speech: Literal["zh", "en"] = "zh" if (lang or language()) == "zh" else "en"
     found = step(

@@ -85,7 +85,7 @@ def write_page(report: Report, path: Path, lang: Lang) -> None:
 
 def page(report: Report, plots: Mapping[str, Plot], lang: Lang) -> str:
     """Lay out a report as a page."""
-    title = f"{report.about.get('title', '')} {word(lang, '支付报告', 'payment report')}".strip()
+    title = f"{report.about.get('title', '')} {word(lang, *report.name)}".strip()
     code = "zh-CN" if lang == "zh" else "en"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -116,7 +116,8 @@ def _header(report: Report, title: str, sections: list[Section], lang: Lang) -> 
         if status
         else []
     )
-    badges.append(_proved(report, lang))
+    if "proof" in report.tables:
+        badges.append(_proved(report, lang))
     yield f"<p><b>{escape(' · '.join(s for s in said if s))}</b> {' '.join(badges)}</p>"
     facts = [(n, about[n]) for n in ("policy", "standing", "scheme") if n in about]
     yield f"<p>{' · '.join(f'{escape(word(lang, *ABOUT[n]))} {escape(v)}' for n, v in facts)}</p>"

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from grouper._audit_book import word
 from grouper._report_tables import Report, ReportTable, Row
@@ -65,8 +65,13 @@ class Plot(NamedTuple):
     svg: str
 
 
-def draw(report: Report, lang: Literal["zh", "en"]) -> dict[str, Plot]:
-    """Draw every plot that the figures allow, by name.
+Draw: TypeAlias = Callable[["Pen", Report], tuple[str, str] | None]
+
+
+def draw(
+    report: Report, lang: Literal["zh", "en"], plots: Mapping[str, Draw] | None = None
+) -> dict[str, Plot]:
+    """Draw every plot that the figures allow, by name; `plots` are those of a settled run by default.
 
     Raises
     ------
@@ -79,9 +84,9 @@ def draw(report: Report, lang: Literal["zh", "en"]) -> dict[str, Plot]:
         message = f"a report as a page needs {e.name}: {REPORT}"
         raise CaseFileError(message, file="report.html") from None
     found = {}
-    for name, plot in _PLOTS.items():
+    for name, plot in (_PLOTS if plots is None else plots).items():
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), _quiet():
-            pen = _Pen(Figure(figsize=(_WIDE, 3.4)), lang)
+            pen = Pen(Figure(figsize=(_WIDE, 3.4)), lang)
             if told := plot(pen, report):
                 found[name] = Plot(*told, _svg(pen.figure, name, told[0]))
     return found
@@ -95,7 +100,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-class _Pen:
+class Pen:
     """A figure with one language; each axes is placed by what stands beside it."""
 
     def __init__(self, figure: Any, lang: Literal["zh", "en"]) -> None:
@@ -116,7 +121,7 @@ class _Pen:
 # -------------------------------------------------------------------------------------------- plots
 
 
-def _months(pen: _Pen, report: Report) -> tuple[str, str] | None:
+def _months(pen: Pen, report: Report) -> tuple[str, str] | None:
     """Draw what this run pays by month, pools one on the other."""
     t = report.tables["months"]
     if len(names := _distinct(t, "month")) < 2:
@@ -140,10 +145,10 @@ def _months(pen: _Pen, report: Report) -> tuple[str, str] | None:
     title = pen.word(
         "各月病例支付额与月度基金", "Pay for the cases of each month, and the month's fund"
     )
-    return title, _spoken(t, "month", "pay_fen")
+    return title, spoken(t, "month", "pay_fen")
 
 
-def _values(pen: _Pen, report: Report) -> tuple[str, str] | None:
+def _values(pen: Pen, report: Report) -> tuple[str, str] | None:
     """Draw the point value of each pool by month."""
     t = report.tables["months"]
     names = _distinct(t, "month")
@@ -159,10 +164,10 @@ def _values(pen: _Pen, report: Report) -> tuple[str, str] | None:
     _months_axis(axes, names)
     axes.set_ylabel(_label(t, "value", pen.lang))
     _legend(axes)
-    return pen.word("各月点值", "Point value by month"), _spoken(t, "month", "value")
+    return pen.word("各月点值", "Point value by month"), spoken(t, "month", "value")
 
 
-def _balances(pen: _Pen, report: Report) -> tuple[str, str] | None:
+def _balances(pen: Pen, report: Report) -> tuple[str, str] | None:
     """Draw pay less booked fund of the hospitals that are paid most."""
     t = report.tables["hospitals"]
     rows = [r for r in t.rows if r["hospital_id"]][:SHOWN]
@@ -176,10 +181,10 @@ def _balances(pen: _Pen, report: Report) -> tuple[str, str] | None:
         f"支付额 − 记账：支付额最高的 {len(rows)} 家医疗机构",
         f"Pay − booked: the {len(rows)} hospitals that are paid most",
     )
-    return title, _spoken(t, "hospital_id", "own_balance_fen")
+    return title, spoken(t, "hospital_id", "own_balance_fen")
 
 
-def _casemix(pen: _Pen, report: Report) -> tuple[str, str] | None:
+def _casemix(pen: Pen, report: Report) -> tuple[str, str] | None:
     """Draw the cost index of each hospital against its casemix index."""
     t = report.tables["indices"]
     rows = [r for r in t.rows if r["casemix_index"] is not None and r["cost_index"] is not None]
@@ -205,10 +210,10 @@ def _casemix(pen: _Pen, report: Report) -> tuple[str, str] | None:
         f"CMI 指数与费用指数：每点一家医疗机构（不少于 {fewest} 例），面积为病例数",
         f"Casemix and cost index: a hospital each (of {fewest} cases or more), its area the cases",
     )
-    return title, _spoken(t, "hospital_id", "casemix_index", "cost_index")
+    return title, spoken(t, "hospital_id", "casemix_index", "cost_index")
 
 
-def _groups(pen: _Pen, report: Report) -> tuple[str, str] | None:
+def _groups(pen: Pen, report: Report) -> tuple[str, str] | None:
     """Draw the groups of most cases."""
     t = report.tables["groups"]
     rows = [r for r in t.rows if r["group"] and r["group"] != "其他"][:SHOWN]
@@ -217,13 +222,13 @@ def _groups(pen: _Pen, report: Report) -> tuple[str, str] | None:
     names = [f"{r['group']} {_short(r.get('group_name') or '', 28)}" for r in rows]
     _bars(pen, names, [r["cases"] for r in rows], pen.word("病例数", "cases"))
     title = pen.word(f"病例最多的 {len(rows)} 个病组", f"The {len(rows)} groups of most cases")
-    return title, _spoken(t, "group", "cases")
+    return title, spoken(t, "group", "cases")
 
 
-def _histogram(name: str) -> Callable[[_Pen, Report], tuple[str, str] | None]:
+def _histogram(name: str) -> Callable[[Pen, Report], tuple[str, str] | None]:
     """Make what draws a table of counts between edges."""
 
-    def plot(pen: _Pen, report: Report) -> tuple[str, str] | None:
+    def plot(pen: Pen, report: Report) -> tuple[str, str] | None:
         t = report.tables[name]
         if len(t.rows) < 3:
             return None
@@ -239,7 +244,7 @@ def _histogram(name: str) -> Callable[[_Pen, Report], tuple[str, str] | None]:
         axes.grid(axis="x", visible=False)
         axes.set_ylabel(pen.word("病例数", "cases"))
         axes.set_xlabel(_UNITS[name][pen.lang == "en"])
-        return word(pen.lang, *t.title), _spoken(t, "from", "cases")
+        return word(pen.lang, *t.title), spoken(t, "from", "cases")
 
     return plot
 
@@ -250,7 +255,7 @@ _UNITS = {
     "stays": ("住院天数", "days"),
 }
 
-_PLOTS: Mapping[str, Callable[[_Pen, Report], tuple[str, str] | None]] = {
+_PLOTS: Mapping[str, Draw] = {
     "months": _months,
     "values": _values,
     "balances": _balances,
@@ -266,7 +271,7 @@ _PLOTS: Mapping[str, Callable[[_Pen, Report], tuple[str, str] | None]] = {
 
 
 def _bars(
-    pen: _Pen, names: Sequence[str], values: Sequence[float], label: str, *, signed: bool = False
+    pen: Pen, names: Sequence[str], values: Sequence[float], label: str, *, signed: bool = False
 ) -> Any:
     """Draw bars from the left, the first on top; names may stand twice."""
     shown = [_short(n, 40) for n in names]
@@ -345,7 +350,7 @@ def _named(text: str) -> str:
     return f" {_short(text)}" if text.startswith("_") else _short(text)
 
 
-def _spoken(t: ReportTable, *names: str) -> str:
+def spoken(t: ReportTable, *names: str) -> str:
     """Say the first rows of a plot in words."""
     said = ["; ".join(", ".join(str(r.get(n)) for n in names) for r in t.rows[:12])]
     return f"{' / '.join(names)}: {said[0]}"

@@ -181,6 +181,7 @@ class Report:
 
     about: Mapping[str, str]
     sections: Sequence[Section]
+    name: tuple[str, str] = ("支付报告", "payment report")
 
     @property
     def tables(self) -> dict[str, ReportTable]:

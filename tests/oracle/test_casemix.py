@@ -145,7 +145,7 @@ def test_what_lacks_is_named_and_no_figure_made(tmp_path: Path) -> None:
 
 
 def test_refusals(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(CaseFileError, match=r"ends in \.xlsx"):
+    with pytest.raises(CaseFileError, match=r"ends in \.html, \.xlsx"):
         casemix(made / "run", output=tmp_path / "x.doc")
     with pytest.raises(CaseFileError, match="not the 3,000 of the run"):
         casemix(made / "run", cases=read_cases(made / "cases.parquet").table.slice(1))
@@ -205,3 +205,17 @@ def factors(hospitals: int, seed: int) -> dict[str, float]:
     testing._make_rows(find_templates(book, stream), rng)
     places = testing._make_places(hospitals, rng)
     return dict(zip(places.ids, places.log_cost.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_page_has_the_tables_and_the_funnels(made: Path, tmp_path: Path, lang: Any) -> None:
+    pytest.importorskip("matplotlib")
+    told = casemix(made / "run", options=OPTIONS, output=tmp_path / "c.html", lang=lang)["tables"]
+    page = (tmp_path / "c.html").read_text("utf-8")
+    assert page.count("<figure") == 2  # deaths, and those of low risk
+    assert ("99.8 % limits" if lang == "en" else "99.8% 界限") in page
+    for row in told["by_department"]["rows"]:
+        assert row["department"] in page
+    casemix(made / "run", options=OPTIONS, output=tmp_path / "d.html", lang=lang)
+    assert (tmp_path / "d.html").read_bytes() == (tmp_path / "c.html").read_bytes()
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
