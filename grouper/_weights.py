@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from grouper._statistics import Statistics, half_up, merged, pack, summed, text_of
-from grouper._weights_cases import Measured, measure
+from grouper._weights_cases import LeftOut, Measured, measure
 from grouper._weights_groups import Found, GroupWeight, Old, chains, of_adrg, year_weights
 from grouper._weights_options import DrgOptions, load_drg_options
 from grouper._weights_report import CalibratedWeights, laid_out, read_old
@@ -77,7 +77,11 @@ def weigh(cases: Measured, scheme: DrgScheme, options: DrgOptions, old: Old) -> 
     stats = summed(off, packed, bounds)
     overall = merged(stats).mean(year_weights(options))
     if overall is None:
-        message = f"no case counts: of {len(cases.cost)} all are left out; see why in docs/drg-calibration.md"
+        left = np.bincount(cases.left_out, minlength=len(LeftOut)).tolist()
+        why = ", ".join(f"{w.name.lower()} {left[w]:,}" for w in LeftOut if left[w])
+        message = (
+            f"no case counts ({why or 'there are none'}); give grouped cases with a total cost"
+        )
         raise TableError(message, file="weights.csv")
     given = _measured(stats, off, packed, bounds, options)
     given = _borrowed(given, scheme, options, old, overall)
