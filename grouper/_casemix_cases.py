@@ -48,6 +48,7 @@ RUN = (
     *("total_cost_fen", "los", "weight_or_score"),
 )
 """What the run says of each case."""
+FAR = 2**31 - 1  # days; a gap between dates that are far out is this at most
 DROPPED = frozenset({"diagnoses", "procedures", "sex", "age"})
 """Read because every case has them, and not kept."""
 EXACT = Context(prec=40)
@@ -256,13 +257,14 @@ def _gaps(facts: pa.Table) -> tuple[I32, NDArray[np.bool_]]:
     known &= _mask(pc.is_valid(admitted)) & _mask(pc.is_valid(left))
     rows = np.flatnonzero(known)
     begin, end = (
-        np.asarray(pc.fill_null(x.cast(pa.int32()), 0).to_numpy())[rows] for x in (admitted, left)
+        np.asarray(pc.fill_null(x.cast(pa.int32()), 0).to_numpy())[rows].astype(np.int64)
+        for x in (admitted, left)
     )
     least = min(int(begin.min()), int(end.min())) if len(rows) else 0
     bits = int(max(begin.max(), end.max()) - least).bit_length() if len(rows) else 0
     if len(named).bit_length() + 2 * bits < 63:  # one number orders as the three do
         packed = who[rows].astype(np.int64) << 2 * bits
-        packed |= (begin - least).astype(np.int64) << bits
+        packed |= (begin - least) << bits
         packed |= end - least
         order = np.argsort(packed, kind="stable")
         del packed
@@ -271,7 +273,7 @@ def _gaps(facts: pa.Table) -> tuple[I32, NDArray[np.bool_]]:
     gap = np.full(len(facts), -1, np.int32)
     who = who[rows][order]
     after = begin[order][1:] - end[order][:-1]
-    gap[rows[order[:-1]]] = np.where(who[1:] == who[:-1], np.maximum(after, 0), -1)
+    gap[rows[order[:-1]]] = np.where(who[1:] == who[:-1], after.clip(0, FAR), -1)
     return gap, known
 
 

@@ -123,6 +123,26 @@ def test_funnel_limits_are_the_exact_ones(n: int, rate: float, outside: float) -
     assert (limits(n, rate, outside).low, limits(n, rate, outside).high) == (low, high)
 
 
+@pytest.mark.parametrize("far", [0, 2**30])
+def test_gaps_between_stays(far: int) -> None:
+    """Two patients; a date far out, as broken files have, makes the order too wide for one number."""
+    from grouper._casemix_cases import _gaps
+
+    def days(*values: int | None) -> pa.Array:
+        return pa.array(values, pa.int32()).cast(pa.date32())
+
+    facts = pa.table(
+        {
+            "patient_id": ["b", "a", "a", "", "a", "b", "a"],
+            "admission_date": days(40, 100, 90, 5, 110, -far, None),
+            "discharge_date": days(45, 104, 95, 6, far + 111, 12, 130),
+        }
+    )
+    gap, known = _gaps(facts)
+    assert gap.tolist() == [-1, 6, 5, -1, -1, 28, -1]
+    assert known.tolist() == [True, True, True, False, True, True, False]
+
+
 def test_a_place_in_the_funnel() -> None:
     """Of 100 at 10 %: 95 % limits 5 to 16, 99.8 % limits 2 to 20."""
     assert [place(k, 100, 0.1) for k in (1, 2, 4, 5, 16, 17, 20, 21)] == [
